@@ -1,0 +1,13 @@
+"""What an activity's failure carries to the workflow, as the detail of Temporal's ApplicationError."""
+
+from activities.models.common import Message
+
+
+class Failure(Message):
+    """`type` is the name of one of `activities.errors`, or of the exception that nobody foresaw; `help` says
+    what to do, in a sentence, and is empty when the message says it all."""
+
+    type: str
+    message: str
+    help: str = ""
+    retryable: bool

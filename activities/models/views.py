@@ -1,0 +1,64 @@
+"""What `app list|show` and `disk list` show: read from the cluster and the cloud at the moment of asking."""
+
+from datetime import datetime
+
+from activities.models.common import Message
+from activities.models.instances import InstanceStatus
+
+
+class AskApps(Message):
+    """`app` None: every app of the cluster."""
+
+    cluster: str
+    app: str | None = None
+
+
+class DiskView(Message):
+    """A disk, the instance it belongs to, and where it is attached; `keep_until` for one kept after delete."""
+
+    id: str
+    app: str
+    component: str
+    instance: int | None
+    blueprint: str
+    size_gib: int
+    type: str
+    zone: str
+    state: str
+    machine: str = ""
+    node: str = ""
+    claim: str = ""
+    keep_until: datetime | None = None
+
+
+class ComponentView(Message):
+    component: str
+    release: int
+    operation: str
+    instances: list[InstanceStatus]
+    addresses: dict[str, str]
+
+
+class AppView(Message):
+    app: str
+    tenant: str
+    components: list[ComponentView]
+    disks: list[DiskView]
+
+
+class AppList(Message):
+    apps: list[AppView]
+
+
+class AskCluster(Message):
+    cluster: str
+
+
+class AskClusters(Message):
+    """Asks for every cluster of the worker's settings; nothing to choose yet."""
+
+
+class ClusterList(Message):
+    """Every cluster of the worker's settings, as names only: no address, no credential."""
+
+    clusters: list[str]

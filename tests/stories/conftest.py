@@ -1,0 +1,33 @@
+"""Operations over the fake world, on a Temporal dev server."""
+
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from fake_world import FakeWorld
+from story_desk import Desk
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.locks import LockActivities
+from workers.runner import WORKFLOWS, workflow_runner
+
+
+@pytest.fixture
+def world() -> FakeWorld:
+    return FakeWorld()
+
+
+@pytest.fixture
+async def desk(temporal: Client, world: FakeWorld) -> AsyncIterator[Desk]:
+    queue = str(uuid.uuid4())
+    locks = LockActivities(temporal)
+    worker = Worker(
+        temporal,
+        task_queue=queue,
+        workflows=WORKFLOWS,
+        activities=[*world.activities, locks.await_lock, locks.read_lock],
+        workflow_runner=workflow_runner(),
+    )
+    async with worker:
+        yield Desk(temporal, world, queue)

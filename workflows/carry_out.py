@@ -1,0 +1,186 @@
+"""Runs the inner workflows of an operation under their locks; used by `OperationWorkflow`.
+
+Locks are taken in the order of their names before anything begins, so two operations over several components
+cannot wait for each other in a circle. With several components, each begins when those it comes after are
+done. All stay open until the last is done and they are settled: they stand or fall together.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
+
+from activities.locks import LockActivities
+from activities.models.locks import AskLock, LockHolder
+from workflows.explain import explain
+from workflows.ids import component_lock
+from workflows.models.operations import ComponentRun, OperationKind, OperationRequest
+from workflows.models.plans import ComponentPlan, Plan
+from workflows.models.runs import Report, RunComponent
+from workflows.models.steps import Outcome, StoryState
+from workflows.patience import QUEUE
+
+INNER = {OperationKind.DEPLOY: "deploy-component", OperationKind.DELETE: "delete-component"}
+
+
+class Locked(Exception):
+    """A lock is held and the caller did not want to wait; nothing was touched."""
+
+
+class CarryOut:
+    """One go at a plan. `behind` is told who holds a lock that is waited for, "" when the wait is over."""
+
+    def __init__(self, request: OperationRequest, plan: Plan, behind: Callable[[LockHolder | None], None]) -> None:
+        self._request, self._plan, self._behind = request, plan, behind
+        self._children: dict[str, workflow.ChildWorkflowHandle[Any, Any]] = {}
+        self._told: set[str] = set()
+        self._stopping = False
+        self.settled = False
+        self.runs = [
+            ComponentRun(
+                component=one.component,
+                workflow_id=component_lock(request.cluster, one.app, one.component),
+            )
+            for one in plan.components
+        ]
+
+    async def run(self) -> list[Outcome]:
+        """Take the locks, run the stories, and return how each ended, in the plan's order."""
+        try:
+            for component in sorted(run.component for run in self.runs):
+                await self._take_lock(component)
+        except Locked:
+            self.stop()
+            await self._outcomes()
+            raise
+        await self._in_their_order()
+        return await self._outcomes()
+
+    def stop(self) -> None:
+        """Cancel: every story that has begun undoes itself, and no lock is waited for any longer. Once they are
+        settled it is too late."""
+        if self.settled:
+            return
+        self._stopping = True
+        for child in self._children.values():
+            child.cancel()
+
+    def heard(self, report: Report) -> None:
+        """A report of an inner workflow."""
+        if report.told:
+            self._told.add(report.component)
+
+    @property
+    def _together(self) -> bool:
+        return len(self.runs) > 1
+
+    async def _take_lock(self, component: str) -> None:
+        run = self._run_of(component)
+        while not self._stopping:
+            try:
+                child = await workflow.start_child_workflow(
+                    INNER[self._request.kind],
+                    self._message(component),
+                    id=run.workflow_id,
+                    result_type=Outcome,
+                    memo={"operation": self._request.id},
+                    parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+                    cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+                )
+            except WorkflowAlreadyStartedError:
+                await self._wait_behind(run.workflow_id)
+                continue
+            run.run_id, run.state = child.first_execution_run_id or "", "running"
+            self._children[component] = child
+            if self._stopping:
+                child.cancel()
+            self._behind(None)
+            return
+
+    async def _wait_behind(self, lock: str) -> None:
+        holder: LockHolder = await workflow.execute_activity_method(
+            LockActivities.read_lock, AskLock(workflow_id=lock), **QUEUE
+        )
+        if not holder.held:
+            return
+        if not self._request.wait:
+            raise Locked(
+                f"{lock.split('/', 1)[1]} is locked by operation {holder.operation} ({holder.kind})"
+            )
+        self._behind(holder)
+        waiting = asyncio.create_task(
+            workflow.execute_activity_method(
+                LockActivities.await_lock, AskLock(workflow_id=lock, run_id=holder.run_id), **QUEUE
+            )
+        )
+        await workflow.wait_condition(lambda: waiting.done() or self._stopping)
+        if not waiting.done():
+            waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    async def _in_their_order(self) -> None:
+        """Let each story begin when those it comes after are done; settle when all are, stop when one fails."""
+        waiting = {one.component: set(one.after) for one in self._plan.components}
+        present = set(waiting)
+        while waiting and not self._stopping:
+            ready = [name for name, after in waiting.items() if after & present <= self._told]
+            for name in ready:
+                del waiting[name]
+                if self._together:
+                    await self._children[name].signal("go")
+            before = len(self._told)
+            if waiting:
+                await workflow.wait_condition(lambda b=before: len(self._told) > b or self._over)  # type: ignore[misc]
+        await workflow.wait_condition(lambda: len(self._told) == len(self.runs) or self._over)
+        if self._over:
+            self.stop()
+            return
+        self.settled = True
+        for child in self._children.values():
+            await child.signal("settle")
+
+    @property
+    def _over(self) -> bool:
+        """Whether one story has ended, which before the settling means that it failed, or all are to stop."""
+        return self._stopping or any(child.done() for child in self._children.values())
+
+    async def _outcomes(self) -> list[Outcome]:
+        outcomes = []
+        for run in self.runs:
+            child = self._children.get(run.component)
+            outcome = await _ended(child) if child else Outcome(state=StoryState.UNDONE, cancelled=True)
+            run.state, run.steps = outcome.state.value, outcome.steps
+            outcomes.append(outcome)
+        return outcomes
+
+    def _message(self, component: str) -> RunComponent:
+        plan: ComponentPlan = next(one for one in self._plan.components if one.component == component)
+        request = self._request
+        return RunComponent(
+            operation=request.id,
+            cluster=request.cluster,
+            tenant=request.tenant,
+            requester=request.requester,
+            plan=plan,
+            on_failure=request.on_failure,
+            together=self._together,
+        )
+
+    def _run_of(self, component: str) -> ComponentRun:
+        return next(run for run in self.runs if run.component == component)
+
+
+async def _ended(child: "workflow.ChildWorkflowHandle[Any, Any]") -> Outcome:
+    """How a story ended; one that was ended by force says so, because nobody can know what it left."""
+    try:
+        outcome: Outcome = await child
+        return outcome
+    except ChildWorkflowError as error:
+        return Outcome(
+            state=StoryState.UNDONE_IN_PART,
+            reason=f"the story was ended by force: {explain(error.__cause__ or error)}",
+            help="delete the component to clear away what is left, then ask again",
+            left_behind=["whatever had been made until then; see `supergiant app show`"],
+        )

@@ -1,0 +1,79 @@
+"""How an operation ends, in words and in a state; and why something said to it is refused. Pure."""
+
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from workflows.explain import explain, help_of, kind_of
+from workflows.models.operations import Approve, OperationRecord, OperationState, Reject
+from workflows.models.plans import Plan
+from workflows.models.steps import Outcome, StoryState
+
+
+
+def of_planning(failure: ActivityError) -> tuple[OperationState, str, str] | None:
+    """The end when the facts cannot be read; None when the reading was cancelled."""
+    if is_cancelled_exception(failure):
+        return None
+    text = explain(failure).removeprefix("gave up waiting: ")
+    kind = kind_of(failure)
+    state = OperationState.REFUSED if kind in ("QuotaExceeded", "OutOfCapacity") else OperationState.INVALID
+    return state, text, help_of(failure)
+
+
+def refusal_state(plan: Plan) -> OperationState:
+    """REFUSED when every refusal is a shortage or a conflict with what runs, INVALID for a wrong request."""
+    wrong = [why for why in plan.refused if why.startswith(("no such zone", "there is no component"))]
+    return OperationState.INVALID if wrong else OperationState.REFUSED
+
+
+def of_stories(
+    outcomes: list[Outcome], plan: Plan, cancelled: bool
+) -> tuple[OperationState, str, str]:
+    """The end of the whole from the ends of its components, which stand or fall together."""
+    states = {outcome.state for outcome in outcomes}
+    if states == {StoryState.DONE}:
+        return OperationState.SUCCEEDED, plan.summary, ""
+    failed = [o for o in outcomes if o.reason and not o.cancelled]
+    why = "; ".join(dict.fromkeys(o.reason for o in failed)) or ("cancelled" if cancelled else "undone")
+    help_text = next((o.help for o in failed if o.help), "")
+    if StoryState.UNDONE_IN_PART in states:
+        return OperationState.UNDONE_IN_PART, why, help_text or "remove by hand what is listed as left behind"
+    if StoryState.DONE in states:
+        # Only when one of them was ended by force after all were settled.
+        return OperationState.UNDONE_IN_PART, why, "delete the components that are done, or ask again"
+    return OperationState.UNDONE, why, help_text
+
+
+def why_not_approve(record: OperationRecord, approve: Approve) -> str:
+    """The reason to refuse an approval, "" when it is valid."""
+    approval, plan = record.approval, record.plan
+    if record.state is not OperationState.WAITING_FOR_APPROVAL or approval is None or plan is None:
+        return f"operation {record.id} does not wait for an approval; it is {record.state}"
+    if not approve.reason.strip():
+        return "an approval needs a reason"
+    if approve.plan_hash != plan.hash:
+        return f"plan hash {approve.plan_hash} is not that of the plan in question ({plan.hash}); look at it again"
+    if approval.approvers and approve.by not in approval.approvers:
+        return f"{approve.by} may not approve this; {', '.join(approval.approvers)} may"
+    if approval.not_requester and approve.by == record.requester:
+        return f"{approve.by} asked for it and may not approve it as well"
+    return ""
+
+
+def why_not_reject(record: OperationRecord, reject: Reject) -> str:
+    if record.state is not OperationState.WAITING_FOR_APPROVAL or record.approval is None:
+        return f"operation {record.id} does not wait for an approval; it is {record.state}"
+    if not reject.reason.strip():
+        return "a rejection needs a reason"
+    if record.approval.approvers and reject.by not in (*record.approval.approvers, record.requester):
+        return f"{reject.by} may not reject this; {', '.join(record.approval.approvers)} may"
+    return ""
+
+
+def why_not_cancel(record: OperationRecord, settled: bool) -> str:
+    if settled:
+        return f"every step of operation {record.id} is done; what it made can be taken away by a delete"
+    if record.state.ended:
+        return f"operation {record.id} has ended already: {record.state}"
+    if record.no_way_back:
+        return f"past the point of no return ({record.no_way_back}); it rolls forward"
+    return ""

@@ -1,0 +1,29 @@
+"""What passes between the outer workflow and the inner workflow of one component."""
+
+from activities.models.common import Message
+from workflows.models.operations import OnFailure
+from workflows.models.plans import ComponentPlan
+from workflows.models.steps import StoryState
+
+
+class RunComponent(Message):
+    """Carry out the plan of one component. `together`: it is one of several, so it waits for "go" before its
+    first step. After its last, every story waits for "settle" or a cancel."""
+
+    operation: str
+    cluster: str
+    tenant: str
+    requester: str
+    plan: ComponentPlan
+    on_failure: OnFailure = OnFailure.PARK
+    together: bool = False
+
+
+class Report(Message):
+    """Told to the outer workflow whenever where the story stands has changed."""
+
+    component: str
+    state: StoryState
+    told: bool = False
+    no_way_back: str = ""
+    reason: str = ""

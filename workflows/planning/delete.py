@@ -1,0 +1,124 @@
+"""Decides a delete: what is stopped and removed, what is kept and for how long. Pure; printed by `--plan`."""
+
+from activities.models.facts import ComponentFacts, DeleteFacts
+from activities.models.volumes import VolumeSpec
+from workflows.models.operations import DeleteRequest
+from workflows.models.plans import ComponentPlan, Plan
+from workflows.models.steps import PlannedStep
+from workflows.planning.cost import disk_cost
+
+
+def plan_delete(request: DeleteRequest, facts: DeleteFacts) -> Plan:
+    """The plan for every named component that is there."""
+    keep = 0 if request.delete_disks else facts.retention_seconds
+    plans = [_plan_component(request.app, found, keep) for found in facts.components]
+    known = {found.component for found in facts.components}
+    unknown = [name for name in request.components if name not in known]
+    disks = [disk for found in facts.components for disk in found.disks]
+    specs = [VolumeSpec(zone=d.zone, size_gib=d.size_gib, type=d.type) for d in disks]
+    cost = round(sum(disk_cost(spec, facts.prices) for spec in specs), 2)
+    unrecorded = [found.component for found in facts.components if found.record is None]
+    return Plan(
+        summary=_summary(request.app, plans, len(disks), keep),
+        components=plans,
+        cost_before=cost,
+        cost_after=cost if keep else 0.0,
+        priced_on=facts.priced_on,
+        downtime="for good: nothing of it runs afterwards",
+        risk=_risk(len(disks), keep),
+        can_be_undone="all of it, until it has succeeded" if keep else "until the disks are deleted",
+        refused=[f"there is no component {name!r} in {request.app}" for name in unknown],
+        notes=[f"{name} has no recorded release, so its delete cannot be undone" for name in unrecorded],
+    )
+
+
+def delete_steps(app: str, found: ComponentFacts, keep_seconds: int) -> list[PlannedStep]:
+    """The steps of one component, in the order of the story."""
+    name, known = found.component, found.record is not None
+    steps = []
+    if keep_seconds and found.disks:
+        steps.append(
+            PlannedStep(
+                id=f"{name}/keep",
+                title=f"mark the {len(found.disks)} disks of {name} to be kept for {_days(keep_seconds)}",
+                reason="nothing that holds data is destroyed at once",
+                undo=f"take the mark from the disks of {name}",
+            )
+        )
+    steps += [
+        PlannedStep(
+            id=f"{name}/{number}/stop",
+            title=f"stop {name}-{number} and wait until its disks are free",
+            undo=f"start {name}-{number} again" if known else "",
+        )
+        for number in found.instances
+    ]
+    if found.claims:
+        steps.append(
+            PlannedStep(
+                id=f"{name}/claims",
+                title=f"remove the {len(found.claims)} claims of {name}",
+                undo=f"bind the disks of {name} again" if known else "",
+            )
+        )
+    steps.append(
+        PlannedStep(
+            id=f"{name}/services",
+            title=f"remove the services of {name}",
+            undo=f"make the services of {name} again" if known else "",
+        )
+    )
+    if not keep_seconds and found.disks:
+        steps.append(
+            PlannedStep(
+                id=f"{name}/disks",
+                title=f"delete the {len(found.disks)} disks of {name} for good",
+                point_of_no_return=True,
+            )
+        )
+    steps.append(
+        PlannedStep(
+            id=f"{name}/release",
+            title=f"remove the release records of {name}",
+            undo=f"record the release of {name} again" if known else "",
+        )
+    )
+    if not keep_seconds:
+        steps.append(PlannedStep(id=f"{name}/secrets", title=f"delete the secrets of {name}"))
+    steps.append(
+        PlannedStep(id=f"{name}/namespace", title=f"delete namespace {app} if nothing else is in it")
+    )
+    return steps
+
+
+def _plan_component(app: str, found: ComponentFacts, keep_seconds: int) -> ComponentPlan:
+    return ComponentPlan(
+        app=app,
+        component=found.component,
+        steps=delete_steps(app, found, keep_seconds),
+        facts=found.fingerprint(),
+        found=found,
+        keep_seconds=keep_seconds,
+    )
+
+
+def _summary(app: str, plans: list[ComponentPlan], disks: int, keep_seconds: int) -> str:
+    if not plans:
+        return f"nothing to do: there is nothing of {app}"
+    names = ", ".join(plan.component for plan in plans)
+    fate = f"keep its {disks} disks for {_days(keep_seconds)}" if keep_seconds else f"delete its {disks} disks"
+    return f"delete {app}: {names}; {fate}"
+
+
+def _risk(disks: int, keep_seconds: int) -> str:
+    if keep_seconds or not disks:
+        return "low: the disks are kept"
+    return f"high: the data on {disks} disks is lost"
+
+
+def _days(seconds: int) -> str:
+    if seconds % 86400 == 0:
+        days = seconds // 86400
+        return f"{days} day" if days == 1 else f"{days} days"
+    hours = seconds / 3600
+    return f"{hours:.1f} hours" if hours >= 1 else f"{seconds} seconds"

@@ -1,0 +1,382 @@
+"""Runs the steps of one component's operation: records them, parks on failure, undoes on cancel.
+
+Every inner workflow derives from `Story` and tells its own story. This module knows nothing about disks or
+apps; it knows what must hold for any operation:
+
+    step ──► done ──► next step
+      │ permanent failure
+      ▼
+    parked ──► retry | skip | abort ──► undo, last step first ──► undone
+      ▲                                    ▲          │ an undo that cannot be done parks too
+      └── (nothing is lost while parked)   └── cancel, unless a point of no return was passed
+
+Lanes run side by side (`side_by_side`); within a lane, steps follow each other and are undone last first.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from itertools import groupby
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
+
+from workflows.explain import explain, help_of
+from workflows.models.operations import OnFailure
+from workflows.models.runs import Report, RunComponent
+from workflows.models.steps import (
+    Decide,
+    Decision,
+    Outcome,
+    PlannedStep,
+    Progress,
+    StepRecord,
+    StepState,
+    StoryState,
+)
+from workflows.patience import CHANGE
+
+T = TypeVar("T")
+#: An activity call that can be made again; the number is how often a person has said "retry".
+Call = Callable[[int], Awaitable[Any]]
+
+
+def call(activity: Any, request: Any, **patience: Any) -> Call:
+    """An activity call with our patience; a retry by a person carries its number to the activity."""
+    options: Any = {**CHANGE, **patience}
+
+    def do(tries: int) -> Awaitable[Any]:
+        argument = request.model_copy(update={"tries": tries}) if tries else request
+        # The step is the activity's id, so that whoever looks at pending activities sees which step is at work.
+        return workflow.execute_activity_method(activity, argument, activity_id=request.step, **options)
+
+    return do
+
+
+class FactsChanged(Exception):
+    """What the plan rested on has changed; nothing was touched."""
+
+
+class Undo:
+    def __init__(self, lane: str, record: StepRecord, do: Call) -> None:
+        self.lane, self.record, self.do = lane, record, do
+
+
+class Story:
+    """Base of every inner workflow. `told` is the only entry; `step` and `side_by_side` are what stories use."""
+
+    def __init__(self) -> None:
+        self._run: RunComponent | None = None
+        self._state = StoryState.RUNNING
+        self._records: dict[str, StepRecord] = {}
+        self._undos: list[Undo] = []
+        self._parked: dict[str, StepRecord] = {}
+        self._decisions: dict[str, Decide] = {}
+        self._no_way_back = ""
+        self._aborted = False
+        self._undoing = False
+        self._may_go = False
+        self._settled = False
+
+    # What the outside may ask and say.
+
+    @workflow.query
+    def progress(self) -> Progress:
+        return Progress(
+            state=self._state,
+            component=self._run.plan.component if self._run else "",
+            steps=list(self._records.values()),
+            cancel_would=self._cancel_would(),
+            no_way_back=self._no_way_back,
+        )
+
+    @workflow.update
+    def decide(self, decide: Decide) -> list[str]:
+        """Decide about the parked steps; returns their titles."""
+        chosen = [key for key in self._parked if decide.step in (None, key)]
+        for key in chosen:
+            self._decisions[key] = decide
+        return [self._parked[key].step.title for key in chosen]
+
+    @decide.validator
+    def _check_decision(self, decide: Decide) -> None:
+        if refusal := self._why_not(decide):
+            raise ApplicationError(refusal, type="DecisionRefused", non_retryable=True)
+
+    @workflow.signal
+    def go(self) -> None:
+        self._may_go = True
+
+    @workflow.signal
+    def settle(self) -> None:
+        self._settled = True
+
+    # What a story uses.
+
+    async def told(self, run: RunComponent, story: Coroutine[Any, Any, None]) -> Outcome:
+        """Carry the story out; whatever stops it, leave the world as promised."""
+        self._run = run
+        self._records = {step.id: StepRecord(step=step) for step in run.plan.steps}
+        try:
+            if run.together:
+                await self._until(lambda: self._may_go)
+            await story
+            await self._wait_until_settled()
+            return self._outcome(StoryState.DONE)
+        except FactsChanged as change:
+            return self._outcome(StoryState.FACTS_CHANGED, str(change))
+        except BaseException as end:
+            # Only a cancel and a failure are ends of the operation. Anything else is a bug in our code: it
+            # fails the workflow task, and the operation goes on once the fix is deployed.
+            if not isinstance(end, asyncio.CancelledError | FailureError):
+                raise
+            story.close()
+            return await detached(self._undo_all(end))
+
+    async def step(self, key: str, do: Call, undo: Call | None = None, lane: str = "") -> Any:
+        """Do one planned step. Its undo is registered first, because an interrupted step may have acted."""
+        self._stop_if_cancelled()
+        record = self._records[key]
+        record.state, record.started_at = StepState.RUNNING, workflow.now()
+        if undo is not None:
+            self._undos.append(Undo(lane, record, undo))
+        result = await self._until_done(record, do)
+        record.ended_at = workflow.now()
+        if record.step.point_of_no_return and record.state is StepState.DONE:
+            self._no_way_back = record.step.title
+            self._undos.clear()
+            await self._report()
+        self._stop_if_cancelled()
+        return result
+
+    async def side_by_side(self, lanes: list[Coroutine[Any, Any, None]]) -> None:
+        """Run lanes at once. When one is given up the others stop at once, and all are undone."""
+        work = _all_of(lanes)
+        await (detached(work) if self._no_way_back else work)
+
+    def saw(self, key: str, what: str) -> None:
+        """Write into a step's record what it made or measured."""
+        self._records[key].seen = what
+
+    # How it is done.
+
+    async def _until_done(self, record: StepRecord, do: Call) -> Any:
+        decisive = record.step.point_of_no_return
+        while True:
+            try:
+                # A cancel must not reach the step that is the point of no return, nor any after it:
+                # interrupted, nobody could say whether it has happened.
+                attempt = _coroutine(do, record.tries)
+                result = await (detached(attempt) if self._no_way_back or decisive else attempt)
+            except ActivityError as failure:
+                if is_cancelled_exception(failure):
+                    raise
+                record.error, record.help = explain(failure), help_of(failure)
+                self._stop_if_cancelled()  # or the operation would park with its cancel already spent
+                if not await self._decided_to_go_on(record):
+                    raise
+                if record.state is StepState.SKIPPED:
+                    return None
+                continue
+            record.state, record.error, record.help = StepState.DONE, "", ""
+            return result
+
+    async def _decided_to_go_on(self, record: StepRecord) -> bool:
+        """Hold the operation, and its lock, until a person decides. False: give up and undo."""
+        assert self._run is not None
+        if self._run.on_failure is OnFailure.UNDO and not self._no_way_back:
+            record.state, self._aborted = StepState.FAILED, True
+            return False
+        decide = await self._park(record)
+        if decide.decision is Decision.RETRY:
+            record.state, record.tries = StepState.RUNNING, record.tries + 1
+            return True
+        if decide.decision is Decision.SKIP:
+            record.state = StepState.SKIPPED
+            return True
+        record.state, self._aborted = StepState.FAILED, True
+        return False
+
+    async def _park(self, record: StepRecord) -> Decide:
+        key = record.step.id
+        record.state = StepState.PARKED
+        self._parked[key] = record
+        before, self._state = self._state, StoryState.PARKED
+        await self._report(record.error)
+        try:
+            await self._until(lambda: key in self._decisions)
+            return self._decisions.pop(key)
+        finally:
+            del self._parked[key]
+            if not self._parked:
+                self._state = before if before is not StoryState.PARKED else StoryState.RUNNING
+                await detached(self._report())
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something to be said. A cancel ends the wait, even one that an earlier await swallowed,
+        unless it is too late for one."""
+        if self._no_way_back or self._undoing:
+            await detached(workflow.wait_condition(condition))
+            return
+        await workflow.wait_condition(lambda: condition() or self._to_be_stopped)
+        if not condition():
+            self._stop_if_cancelled()
+
+    def _stop_if_cancelled(self) -> None:
+        if self._to_be_stopped and not self._no_way_back:
+            raise asyncio.CancelledError
+
+    @property
+    def _to_be_stopped(self) -> bool:
+        # A step or a signal that finishes in spite of a cancel swallows it for good: ask the server's record.
+        return workflow.cancellation_reason() is not None or self._aborted
+
+    async def _wait_until_settled(self) -> None:
+        """Stay open until the outer workflow settles it: only then is a cancel too late, for one component as
+        for several, and nobody can be told "it undoes" by one and see the other succeed."""
+        await self._report(told=True)
+        await self._until(lambda: self._settled)
+
+    async def _undo_all(self, end: BaseException) -> Outcome:
+        """Undo last step first; one undo that cannot be done does not stop the others, and is not forgotten."""
+        assert self._run is not None
+        cancelled = not self._aborted and is_cancel(end)
+        reason = "cancelled" if cancelled else self._first_error() or explain(end)
+        help_text = "" if cancelled else self._first_help()
+        self._undoing, self._state = True, StoryState.UNDOING
+        for record in self._records.values():
+            if record.state in (StepState.RUNNING, StepState.PARKED):
+                record.state, record.ended_at = StepState.CANCELLED, workflow.now()
+        await self._report(reason)
+        todo = self._undos
+        while todo:
+            todo = await self._unwound(todo)
+            if not todo or self._run.on_failure is OnFailure.UNDO:
+                break
+            decide = await self._park(todo[-1].record)
+            for undo in todo:
+                undo.record.state = StepState.NOT_UNDONE
+            if decide.decision is not Decision.RETRY:
+                break
+        left = [f"{undo.record.step.undo}: {undo.record.error}" for undo in todo]
+        state = StoryState.UNDONE_IN_PART if left else StoryState.UNDONE
+        return self._outcome(state, reason, help_text, cancelled, left)
+
+    async def _unwound(self, undos: list[Undo]) -> list[Undo]:
+        """Try every undo once, lanes side by side; those that could not be done, in their first order."""
+        failed: list[Undo] = []
+        for in_lanes, group in groupby(reversed(undos), key=lambda undo: bool(undo.lane)):
+            lanes: dict[str, list[Undo]] = {}
+            for undo in group:
+                lanes.setdefault(undo.lane if in_lanes else "", []).append(undo)
+            results = await asyncio.gather(*(self._unwind_lane(lane) for lane in lanes.values()))
+            failed += [undo for result in results for undo in result]
+        return [undo for undo in undos if undo in failed]
+
+    async def _unwind_lane(self, undos: list[Undo]) -> list[Undo]:
+        failed = []
+        for undo in undos:
+            undo.record.state = StepState.UNDOING
+            try:
+                await undo.do(undo.record.tries)
+                undo.record.state, undo.record.ended_at = StepState.UNDONE, workflow.now()
+            except FailureError as failure:
+                undo.record.state = StepState.NOT_UNDONE
+                undo.record.error, undo.record.help = explain(failure), help_of(failure)
+                failed.append(undo)
+        return failed
+
+    def _outcome(
+        self,
+        state: StoryState,
+        reason: str = "",
+        help_text: str = "",
+        cancelled: bool = False,
+        left: list[str] | None = None,
+    ) -> Outcome:
+        self._state = state
+        return Outcome(
+            state=state,
+            reason=reason,
+            help=help_text,
+            cancelled=cancelled,
+            left_behind=left or [],
+            steps=list(self._records.values()),
+        )
+
+    async def _report(self, reason: str = "", told: bool = False) -> None:
+        """Tell the outer workflow. One that was ended by force cannot hear, and nothing depends on it."""
+        parent, run = workflow.info().parent, self._run
+        if parent is None or run is None:
+            return
+        outer = workflow.get_external_workflow_handle(parent.workflow_id, run_id=parent.run_id)
+        report = Report(
+            component=run.plan.component, state=self._state, told=told, no_way_back=self._no_way_back, reason=reason
+        )
+        try:
+            await outer.signal("report", report)
+        except FailureError:
+            workflow.logger.info("the operation's outer workflow is gone")
+
+    def _why_not(self, decide: Decide) -> str:
+        chosen = [r for key, r in self._parked.items() if decide.step in (None, key)]
+        if not chosen:
+            return "nothing is parked" + (f" at step {decide.step}" if decide.step else "")
+        if decide.decision is Decision.ABORT and self._undoing:
+            return "it is being undone already; use retry, or skip to leave behind what cannot be undone"
+        if decide.decision is Decision.ABORT and self._no_way_back:
+            return self._cancel_would()
+        if decide.decision is Decision.SKIP and not self._undoing:
+            unsafe = [r for r in chosen if not r.step.skippable]
+            if unsafe:
+                return f"'{unsafe[0].step.title}' cannot be skipped safely; use retry or abort"
+        return ""
+
+    def _cancel_would(self) -> str:
+        if self._no_way_back:
+            return f"nothing: past the point of no return ({self._no_way_back}); it rolls forward"
+        steps = [undo.record.step.undo for undo in reversed(self._undos)]
+        return "; ".join(dict.fromkeys(steps)) or "stop; there is nothing to undo"
+
+    def _first_error(self) -> str:
+        errors = [r.error for r in self._records.values() if r.error and r.state is StepState.FAILED]
+        return errors[0] if errors else ""
+
+    def _first_help(self) -> str:
+        helps = [r.help for r in self._records.values() if r.help and r.state is StepState.FAILED]
+        return helps[0] if helps else ""
+
+
+async def detached(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end whatever cancels arrive meanwhile. One shield is not enough: the awaiting task is
+    cancelled all the same, so wait again."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise
+            current = asyncio.current_task()
+            if current is not None:
+                current.uncancel()
+    return task.result()
+
+
+async def _all_of(lanes: list[Coroutine[Any, Any, None]]) -> None:
+    try:
+        async with asyncio.TaskGroup() as group:
+            for lane in lanes:
+                group.create_task(lane)
+    except BaseExceptionGroup as several:
+        # The lanes that were stopped because of it only say "cancelled"; the first real failure is the reason.
+        real = [error for error in several.exceptions if not is_cancel(error)]
+        raise (real or list(several.exceptions))[0] from None
+
+
+def is_cancel(end: BaseException) -> bool:
+    return isinstance(end, asyncio.CancelledError) or is_cancelled_exception(end)
+
+
+async def _coroutine(do: Call, tries: int) -> Any:
+    return await do(tries)
