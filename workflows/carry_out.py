@@ -36,6 +36,7 @@ class CarryOut:
         self._request, self._plan, self._behind = request, plan, behind
         self._children: dict[str, workflow.ChildWorkflowHandle[Any, Any]] = {}
         self._told: set[str] = set()
+        self._decided: set[str] = set()
         self._stopping = False
         self.settled = False
         self.runs = [
@@ -60,8 +61,8 @@ class CarryOut:
 
     def stop(self) -> None:
         """Cancel: every story that has begun undoes itself, and no lock is waited for any longer. Once they are
-        settled it is too late."""
-        if self.settled:
+        settled, or one is past its point of no return, it is too late and all roll forward."""
+        if self.settled or self._decided:
             return
         self._stopping = True
         for child in self._children.values():
@@ -71,6 +72,10 @@ class CarryOut:
         """A report of an inner workflow."""
         if report.told:
             self._told.add(report.component)
+        if report.no_way_back:
+            self._decided.add(report.component)
+        else:
+            self._decided.discard(report.component)
 
     @property
     def _together(self) -> bool:
@@ -124,7 +129,7 @@ class CarryOut:
         """Let each story begin when those it comes after are done; settle when all are, stop when one fails."""
         waiting = {one.component: set(one.after) for one in self._plan.components}
         present = set(waiting)
-        while waiting and not self._stopping:
+        while waiting and not self._over:
             ready = [name for name, after in waiting.items() if after & present <= self._told]
             for name in ready:
                 del waiting[name]
@@ -136,10 +141,22 @@ class CarryOut:
         await workflow.wait_condition(lambda: len(self._told) == len(self.runs) or self._over)
         if self._over:
             self.stop()
+            await self._settle_what_cannot_stop()
             return
         self.settled = True
         for child in self._children.values():
             await child.signal("settle")
+
+    async def _settle_what_cannot_stop(self) -> None:
+        """A cancel that crossed a point of no return leaves a story that rolls forward: let it end."""
+        while not all(child.done() for child in self._children.values()):
+            forward = [name for name in self._told & self._decided if not self._children[name].done()]
+            for name in forward:
+                self._told.discard(name)
+                await self._children[name].signal("settle")
+            await workflow.wait_condition(
+                lambda: bool(self._told & self._decided) or all(c.done() for c in self._children.values())
+            )
 
     @property
     def _over(self) -> bool:

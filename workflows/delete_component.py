@@ -38,7 +38,7 @@ from workflows.story import Call, FactsChanged, Story, call
 class DeleteComponentWorkflow(Story):
     @workflow.run
     async def run(self, run: RunComponent) -> Outcome:
-        return await self.told(run, self.delete(run))
+        return await self.told(run, self.delete)
 
     async def delete(self, run: RunComponent) -> None:
         plan, say = run.plan, Words(run)

@@ -37,7 +37,7 @@ from workflows.story import FactsChanged, Story, call
 class DeployComponentWorkflow(Story):
     @workflow.run
     async def run(self, run: RunComponent) -> Outcome:
-        return await self.told(run, self.deploy(run))
+        return await self.told(run, self.deploy)
 
     async def deploy(self, run: RunComponent) -> None:
         plan, say = run.plan, Words(run)

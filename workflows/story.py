@@ -73,6 +73,7 @@ class Story:
         self._parked: dict[str, StepRecord] = {}
         self._decisions: dict[str, Decide] = {}
         self._no_way_back = ""
+        self._deciding = ""
         self._aborted = False
         self._undoing = False
         self._may_go = False
@@ -87,7 +88,7 @@ class Story:
             component=self._run.plan.component if self._run else "",
             steps=list(self._records.values()),
             cancel_would=self._cancel_would(),
-            no_way_back=self._no_way_back,
+            no_way_back=self._no_way_back or self._deciding,
         )
 
     @workflow.update
@@ -113,14 +114,14 @@ class Story:
 
     # What a story uses.
 
-    async def told(self, run: RunComponent, story: Coroutine[Any, Any, None]) -> Outcome:
+    async def told(self, run: RunComponent, story: Callable[[RunComponent], Awaitable[None]]) -> Outcome:
         """Carry the story out; whatever stops it, leave the world as promised."""
         self._run = run
         self._records = {step.id: StepRecord(step=step) for step in run.plan.steps}
         try:
             if run.together:
                 await self._until(lambda: self._may_go)
-            await story
+            await story(run)
             await self._wait_until_settled()
             return self._outcome(StoryState.DONE)
         except FactsChanged as change:
@@ -130,7 +131,6 @@ class Story:
             # fails the workflow task, and the operation goes on once the fix is deployed.
             if not isinstance(end, asyncio.CancelledError | FailureError):
                 raise
-            story.close()
             return await detached(self._undo_all(end))
 
     async def step(self, key: str, do: Call, undo: Call | None = None, lane: str = "") -> Any:
@@ -145,7 +145,6 @@ class Story:
         if record.step.point_of_no_return and record.state is StepState.DONE:
             self._no_way_back = record.step.title
             self._undos.clear()
-            await self._report()
         self._stop_if_cancelled()
         return result
 
@@ -163,6 +162,10 @@ class Story:
     async def _until_done(self, record: StepRecord, do: Call) -> Any:
         decisive = record.step.point_of_no_return
         while True:
+            if decisive:
+                self._deciding = record.step.title
+                await self._report()
+                self._stop_if_cancelled()
             try:
                 # A cancel must not reach the step that is the point of no return, nor any after it:
                 # interrupted, nobody could say whether it has happened.
@@ -171,6 +174,7 @@ class Story:
             except ActivityError as failure:
                 if is_cancelled_exception(failure):
                     raise
+                self._deciding = ""
                 record.error, record.help = explain(failure), help_of(failure)
                 self._stop_if_cancelled()  # or the operation would park with its cancel already spent
                 if not await self._decided_to_go_on(record):
@@ -311,7 +315,11 @@ class Story:
             return
         outer = workflow.get_external_workflow_handle(parent.workflow_id, run_id=parent.run_id)
         report = Report(
-            component=run.plan.component, state=self._state, told=told, no_way_back=self._no_way_back, reason=reason
+            component=run.plan.component,
+            state=self._state,
+            told=told,
+            no_way_back=self._no_way_back or self._deciding,
+            reason=reason,
         )
         try:
             await outer.signal("report", report)
@@ -333,8 +341,8 @@ class Story:
         return ""
 
     def _cancel_would(self) -> str:
-        if self._no_way_back:
-            return f"nothing: past the point of no return ({self._no_way_back}); it rolls forward"
+        if decisive := self._no_way_back or self._deciding:
+            return f"nothing: past the point of no return ({decisive}); it rolls forward"
         steps = [undo.record.step.undo for undo in reversed(self._undos)]
         return "; ".join(dict.fromkeys(steps)) or "stop; there is nothing to undo"
 

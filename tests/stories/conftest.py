@@ -9,6 +9,7 @@ from story_desk import Desk
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.boundary import Boundary
 from activities.locks import LockActivities
 from workers.runner import WORKFLOWS, workflow_runner
 
@@ -27,6 +28,7 @@ async def desk(temporal: Client, world: FakeWorld) -> AsyncIterator[Desk]:
         task_queue=queue,
         workflows=WORKFLOWS,
         activities=[*world.activities, locks.await_lock, locks.read_lock],
+        interceptors=[Boundary()],
         workflow_runner=workflow_runner(),
     )
     async with worker:
