@@ -1,0 +1,95 @@
+"""The catalogue of machine types and where they are offered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sandbox.aws import instance_types
+from sandbox.aws.errors import AwsError
+from sandbox.aws.listing import Texts, chosen, flag, page
+from sandbox.aws.registry import Call, Result, action
+
+Type = dict[str, Any]
+
+
+@action("DescribeInstanceTypes")
+def describe_instance_types(call: Call) -> Result:
+    ids = call.params.get("InstanceTypes")
+    found = [_get(name) for name in dict.fromkeys(ids)] if ids else _offered(call)
+    found = chosen(found, call.params.get("Filters", []), _FILTERS, lambda item: {})
+    ids_given = "instanceTypes" if ids else None
+    shown, token = page(found, call.params, lambda item: (0.0, item["InstanceType"]), ids_given, limit=100)
+    return {"InstanceTypes": shown, "NextToken": token}
+
+
+@action("DescribeInstanceTypeOfferings")
+def describe_instance_type_offerings(call: Call) -> Result:
+    where = call.params.get("LocationType", "region")
+    if where not in ("region", "availability-zone", "availability-zone-id"):
+        raise AwsError("InvalidParameterValue", f"The location type '{where}' is not valid")
+    known: dict[str, Texts[Type]] = {
+        "instance-type": lambda item: (item["InstanceType"],),
+        "location": lambda item: (item["Location"],),
+    }
+    found = chosen(
+        instance_types.offerings(call.region, where), call.params.get("Filters", []), known, lambda item: {}
+    )
+    shown, token = page(found, call.params, lambda item: (0.0, f"{item['InstanceType']} {item['Location']}"))
+    return {"InstanceTypeOfferings": [{**item, "LocationType": where} for item in shown], "NextToken": token}
+
+
+def _get(name: str) -> Type:
+    found = instance_types.find_type(name)
+    if found is None:
+        raise AwsError("InvalidInstanceType", f"The following supplied instance types do not exist: [{name}]")
+    return found
+
+
+def _offered(call: Call) -> list[Type]:
+    here = {item["InstanceType"] for item in instance_types.offerings(call.region, "region")}
+    return [item for name, item in instance_types.all_types().items() if not here or name in here]
+
+
+def _at(path: str) -> Texts[Type]:
+    """Looks a value up in a machine type by the names on the way, as texts."""
+    names: Sequence[str] = path.split(".")
+
+    def texts(item: Type) -> Iterable[str | None]:
+        found: Any = item
+        for name in names:
+            found = found.get(name) if isinstance(found, dict) else None
+        values = found if isinstance(found, list) else [found]
+        return [
+            flag(value) if isinstance(value, bool) else None if value is None else str(value)
+            for value in values
+        ]
+
+    return texts
+
+
+_FILTERS: dict[str, Texts[Type]] = {
+    "auto-recovery-supported": _at("AutoRecoverySupported"),
+    "bare-metal": _at("BareMetal"),
+    "burstable-performance-supported": _at("BurstablePerformanceSupported"),
+    "current-generation": _at("CurrentGeneration"),
+    "dedicated-hosts-supported": _at("DedicatedHostsSupported"),
+    "ebs-info.ebs-optimized-support": _at("EbsInfo.EbsOptimizedSupport"),
+    "ebs-info.encryption-support": _at("EbsInfo.EncryptionSupport"),
+    "ebs-info.nvme-support": _at("EbsInfo.NvmeSupport"),
+    "free-tier-eligible": _at("FreeTierEligible"),
+    "hibernation-supported": _at("HibernationSupported"),
+    "hypervisor": _at("Hypervisor"),
+    "instance-storage-supported": _at("InstanceStorageSupported"),
+    "instance-type": _at("InstanceType"),
+    "memory-info.size-in-mib": _at("MemoryInfo.SizeInMiB"),
+    "network-info.ena-support": _at("NetworkInfo.EnaSupport"),
+    "network-info.maximum-network-interfaces": _at("NetworkInfo.MaximumNetworkInterfaces"),
+    "processor-info.supported-architecture": _at("ProcessorInfo.SupportedArchitectures"),
+    "supported-boot-mode": _at("SupportedBootModes"),
+    "supported-root-device-type": _at("SupportedRootDeviceTypes"),
+    "supported-usage-class": _at("SupportedUsageClasses"),
+    "supported-virtualization-type": _at("SupportedVirtualizationTypes"),
+    "vcpu-info.default-cores": _at("VCpuInfo.DefaultCores"),
+    "vcpu-info.default-vcpus": _at("VCpuInfo.DefaultVCpus"),
+}

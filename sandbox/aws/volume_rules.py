@@ -1,0 +1,155 @@
+"""What disks may be made: sizes, rates and their ratios per volume type, as pure functions. Used when a volume is
+created (and, later, modified); a type is a row of the table and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sandbox.aws.errors import AwsError, invalid_combination, invalid_value, missing
+
+
+@dataclass(frozen=True, slots=True)
+class TypeLimits:
+    min_gib: int
+    max_gib: int
+    min_iops: int = 0
+    max_iops: int = 0
+    max_iops_per_gib: int = 0
+    default_iops: int | None = None
+    max_throughput_mib: int = 0
+    default_throughput_mib: int | None = None
+    multi_attach: bool = False
+
+    @property
+    def takes_iops(self) -> bool:
+        return self.max_iops > 0
+
+    @property
+    def takes_throughput(self) -> bool:
+        return self.max_throughput_mib > 0
+
+
+VOLUME_TYPES = {
+    "gp2": TypeLimits(1, 16_384),
+    "gp3": TypeLimits(
+        1,
+        65_536,
+        min_iops=3_000,
+        max_iops=80_000,
+        max_iops_per_gib=500,
+        default_iops=3_000,
+        max_throughput_mib=2_000,
+        default_throughput_mib=125,
+    ),
+    "io1": TypeLimits(4, 16_384, min_iops=100, max_iops=64_000, max_iops_per_gib=50, multi_attach=True),
+    "io2": TypeLimits(4, 65_536, min_iops=100, max_iops=256_000, max_iops_per_gib=1_000, multi_attach=True),
+    "sc1": TypeLimits(125, 16_384),
+    "st1": TypeLimits(125, 16_384),
+    "standard": TypeLimits(1, 1_024),
+}
+# gp3 gives at most a quarter of a MiB/s per IOPS, and never less than 125 MiB/s.
+_MAX_THROUGHPUT_PER_IOPS = 0.25
+_MIN_THROUGHPUT_MIB = 125
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeSpec:
+    """What a volume is: as asked for on the way in, complete on the way out of `complete`."""
+
+    type: str
+    size_gib: int
+    iops: int | None = None
+    throughput_mib: int | None = None
+    multi_attach: bool = False
+
+
+def complete(spec: VolumeSpec) -> VolumeSpec:
+    """The specification with its defaults filled in; refuses what the vendor refuses, in its words."""
+    limits = VOLUME_TYPES.get(spec.type)
+    if limits is None:
+        supported = ", ".join(sorted(VOLUME_TYPES))
+        raise AwsError(
+            "UnknownVolumeType",
+            f"The specified volume type '{spec.type}' is unsupported. The supported volume types are {supported}.",
+        )
+    _check_size(spec, limits)
+    iops = _iops(spec, limits)
+    throughput = _throughput(spec, limits, iops)
+    if spec.multi_attach and not limits.multi_attach:
+        raise invalid_combination(
+            f"The parameter multiAttachEnabled is not supported for {spec.type} volumes."
+        )
+    return VolumeSpec(spec.type, spec.size_gib, iops, throughput, spec.multi_attach)
+
+
+def _check_size(spec: VolumeSpec, limits: TypeLimits) -> None:
+    if spec.size_gib < limits.min_gib:
+        raise invalid_value(
+            f"Volume of {spec.size_gib}GiB is too small for volume type {spec.type}; minimum is {limits.min_gib}GiB."
+        )
+    if spec.size_gib > limits.max_gib:
+        if spec.type == "io2":
+            raise _io2_limit()
+        raise invalid_value(
+            f"Volume of {spec.size_gib}GiB is too large for volume type {spec.type}; maximum is {limits.max_gib}GiB."
+        )
+
+
+def _iops(spec: VolumeSpec, limits: TypeLimits) -> int | None:
+    if spec.type == "gp2":
+        if spec.iops is not None:
+            raise invalid_combination("The parameter iops is not supported for gp2 volumes.")
+        return max(100, min(16_000, 3 * spec.size_gib))
+    if not limits.takes_iops:
+        if spec.iops is not None:
+            raise invalid_combination(f"The parameter iops is not supported for {spec.type} volumes.")
+        return None
+    if spec.iops is None:
+        if limits.default_iops is None:
+            raise missing("iops")
+        return limits.default_iops
+    if spec.iops < limits.min_iops:
+        raise invalid_value(f"Volume iops of {spec.iops} is too low; minimum is {limits.min_iops}.")
+    if spec.iops > limits.max_iops:
+        if spec.type == "io2":
+            raise _io2_limit()
+        raise invalid_value(f"Volume iops of {spec.iops} is too high; maximum is {limits.max_iops}.")
+    # gp3 gives its free 3,000 IOPS whatever the size.
+    allowed = max(limits.max_iops_per_gib * spec.size_gib, limits.default_iops or 0)
+    if spec.iops > allowed:
+        if spec.type == "io2":
+            raise _io2_limit()
+        ratio = spec.iops / spec.size_gib
+        raise invalid_value(
+            f"Iops to volume size ratio of {ratio:.6f} is too high; maximum is {limits.max_iops_per_gib:.6f}."
+        )
+    return spec.iops
+
+
+def _throughput(spec: VolumeSpec, limits: TypeLimits, iops: int | None) -> int | None:
+    if not limits.takes_throughput:
+        if spec.throughput_mib is not None:
+            raise invalid_combination(f"The parameter throughput is not supported for {spec.type} volumes.")
+        return None
+    if spec.throughput_mib is None:
+        return limits.default_throughput_mib
+    if spec.throughput_mib < _MIN_THROUGHPUT_MIB:
+        raise invalid_value(
+            f"Volume throughput of {spec.throughput_mib} is too low; minimum is {_MIN_THROUGHPUT_MIB}."
+        )
+    if spec.throughput_mib > limits.max_throughput_mib:
+        raise invalid_value(
+            f"Volume throughput of {spec.throughput_mib} is too high; maximum is {limits.max_throughput_mib}."
+        )
+    if iops and spec.throughput_mib > iops * _MAX_THROUGHPUT_PER_IOPS:
+        raise invalid_value(
+            f"Throughput (MiBps) to iops ratio of {spec.throughput_mib / iops:.6f} is too high; "
+            f"maximum is {_MAX_THROUGHPUT_PER_IOPS:.6f}."
+        )
+    return spec.throughput_mib
+
+
+def _io2_limit() -> AwsError:
+    return invalid_combination(
+        "io2 volumes configured with greater than 64 TiB or 256K IOPS or 1000:1 IOPS:GB ratio are not supported."
+    )
