@@ -38,6 +38,4 @@ class LockActivities:
         """Return when the holder that was seen has finished. Holds no worker slot between looks."""
         holder = await self.read_lock(ask)
         if holder.held:
-            raise NotReadyYet(
-                f"behind operation {holder.operation}", retry_after=timedelta(seconds=1)
-            )
+            raise NotReadyYet(f"behind operation {holder.operation}", retry_after=timedelta(seconds=1))

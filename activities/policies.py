@@ -36,4 +36,6 @@ def load_policy(path: Path | None) -> Policy:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise InvalidSpec(f"the policy file {path} is wrong at {place}: {first['msg']}", help=help_text) from error
+        raise InvalidSpec(
+            f"the policy file {path} is wrong at {place}: {first['msg']}", help=help_text
+        ) from error

@@ -56,7 +56,9 @@ def _check_iops(kind: str, limits: DiskType, size_gib: int, iops: int | None) ->
     if limits.max_iops is None or limits.min_iops is None:
         raise ValueError(f"iops cannot be set for {kind}")
     if not limits.min_iops <= iops <= limits.max_iops:
-        raise ValueError(f"iops {iops} is outside {limits.min_iops:,} to {limits.max_iops:,}, what {kind} allows")
+        raise ValueError(
+            f"iops {iops} is outside {limits.min_iops:,} to {limits.max_iops:,}, what {kind} allows"
+        )
     # The base performance comes with every size; the ratio binds only what is asked for beyond it.
     if limits.iops_per_gib and iops > limits.base_iops and iops > limits.iops_per_gib * size_gib:
         need = -(-iops // limits.iops_per_gib)
