@@ -1,0 +1,71 @@
+"""Carries a request of the CLI out: shows the plan and asks, starts the operation, follows it. Used by
+`app`."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from starter.cli.context import Context
+from starter.cli.follow import follow, full_record, say_outcome
+from starter.cli.options import new_id
+from starter.cli.output import write_json
+from starter.cli.words import plan_lines
+from starter.failures import DECLINED
+from starter.snapshots import Snapshot
+from workflows.models.operations import OperationRequest
+
+if TYPE_CHECKING:
+    from starter.operations import Operations
+
+
+def carry_out(context: Context, request: OperationRequest, ask: bool, watch: bool | None) -> int:
+    """`ask`: show the plan and wait for a yes. `watch` None: as the terminal suggests. Returns the exit
+    code."""
+    if request.plan_only:
+        return _show_plan(context, request)
+    if ask:
+        # The plan is an operation of its own, which ends with the plan; the real one plans again.
+        first = request.model_copy(update={"id": new_id("plan", request.app), "plan_only": True})
+        code = _show_plan(context, first)
+        if code:
+            return code
+        if not click.confirm(f"Carry it out on {request.cluster}?", err=True):
+            click.echo("Nothing was done.", err=True)
+            return DECLINED.exit_code
+    return _start(context, request, context.interactive if watch is None else watch)
+
+
+def _show_plan(context: Context, request: OperationRequest) -> int:
+    async def plan(operations: "Operations") -> Snapshot:
+        await operations.start(request)
+        note = ""
+        async for snapshot in operations.watch(request.id):
+            if snapshot.note and snapshot.note != note:
+                note = snapshot.note
+                context.say(note)
+        return snapshot
+
+    snapshot = context.ask(plan)
+    made = snapshot.record.plan
+    if context.as_json:
+        write_json(full_record(snapshot))
+        return snapshot.category.exit_code
+    if made is None:
+        return say_outcome(context, snapshot)
+    for line in plan_lines(made):
+        click.echo(line)
+    return snapshot.category.exit_code
+
+
+def _start(context: Context, request: OperationRequest, watch: bool) -> int:
+    started = context.ask(lambda operations: operations.start(request))
+    if not started:
+        context.say(f"operation {request.id} was asked for before; this is the same one")
+    if watch:
+        return follow(context, request.id)
+    if context.as_json:
+        write_json({"id": request.id, "started": started})
+    else:
+        click.echo(request.id)
+        click.echo(f"  → supergiant op watch {request.id}", err=True)
+    return 0

@@ -1,0 +1,277 @@
+"""What can be asked of Supergiant: start an operation, look at it, say something to it, ask the worker a
+question.
+
+The only user of the Temporal client for requests; the CLI and later doors call nothing else. Every failure
+is an OperationFailed that says what happened and what to do.
+"""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.models import search_attributes
+from starter.connecting import explained
+from starter.failures import BAD_REQUEST, FAILED, REFUSED, OperationFailed
+from starter.listing import OPERATION_WORKFLOW, Listing
+from starter.snapshots import Snapshot
+from starter.watching import Watcher, no_such_operation, why_silent, worker_seen_at
+from workflows.connection import TASK_QUEUE
+from workflows.ids import operation_workflow_id
+from workflows.models.operations import Approve, Cancel, OperationRecord, OperationRequest, Reject
+from workflows.models.questions import Question
+from workflows.models.steps import Decide
+
+T = TypeVar("T", bound=BaseModel)
+
+#: How often a watched operation is looked at.
+WATCH_INTERVAL = timedelta(seconds=0.4)
+
+#: Silence after which somebody who waits is told why (guessed).
+SAY_AFTER = timedelta(seconds=3)
+
+#: How long somebody waits for a worker to take an answer or a question.
+ANSWER_WITHIN = timedelta(seconds=60)
+
+_UNKNOWN_OUTCOME = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
+
+
+class Operations(Listing):
+    def __init__(self, client: Client, say: Callable[[str], None], task_queue: str = TASK_QUEUE) -> None:
+        super().__init__(client, say)
+        self._task_queue = task_queue
+
+    async def start(self, request: OperationRequest) -> bool:
+        """Start it, or find that the very same request was started before under this id: then False."""
+        request_hash = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+        with explained(self._client):
+            try:
+                await self._client.start_workflow(
+                    OPERATION_WORKFLOW,
+                    request,
+                    id=operation_workflow_id(request.id),
+                    task_queue=self._task_queue,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                    memo={"request_hash": request_hash},
+                    search_attributes=_attributes(request),
+                    static_summary=f"{request.kind} {request.app} on {request.cluster}",
+                )
+                return True
+            except WorkflowAlreadyStartedError:
+                described = await self._outer(request.id).describe()
+                if await described.memo_value("request_hash", "") == request_hash:
+                    return False
+            except RPCError as error:
+                if error.status not in _UNKNOWN_OUTCOME:
+                    raise
+                raise OperationFailed(
+                    BAD_REQUEST,
+                    f"Temporal did not answer; the operation may have been started or not: {error.message}",
+                    f"ask again with --id {request.id}; it is started only once",
+                ) from error
+        raise OperationFailed(
+            BAD_REQUEST,
+            f"operation id {request.id!r} was used for another request",
+            f"`supergiant op show {request.id}` shows it; give another --id, or none",
+        )
+
+    async def get(self, operation: str) -> OperationRecord:
+        return (await self.look(operation)).record
+
+    async def look(self, operation: str) -> Snapshot:
+        """The operation as it stands now, with the progress of its components and what its activities do."""
+        return await Watcher(self._client, operation, self._task_queue).look()
+
+    async def watch(self, operation: str, interval: timedelta = WATCH_INTERVAL) -> AsyncIterator[Snapshot]:
+        """Look until it ends or stands still, whatever dies meanwhile; the last snapshot is the end."""
+        watcher = Watcher(self._client, operation, self._task_queue)
+        silent = False
+        while True:
+            try:
+                snapshot = await watcher.look()
+            except OperationFailed as failure:
+                if not isinstance(failure.__cause__, RPCError):
+                    raise
+                if not silent:
+                    self._say(f"{failure.message}; the operation is not affected, looking again")
+                silent = True
+            else:
+                silent = False
+                yield snapshot
+                if snapshot.ended or snapshot.stands_still:
+                    return
+                # Many components are many questions to the server, so they are asked less often.
+                interval = max(interval, timedelta(seconds=0.05 * len(snapshot.components)))
+            await asyncio.sleep(interval.total_seconds())
+
+    async def approve(self, operation: str, approve: Approve) -> str:
+        return str(await self._tell(self._outer(operation), operation, "approve", approve))
+
+    async def reject(self, operation: str, reject: Reject) -> str:
+        return str(await self._tell(self._outer(operation), operation, "reject", reject))
+
+    async def cancel(self, operation: str, cancel: Cancel) -> str:
+        return str(await self._tell(self._outer(operation), operation, "cancel", cancel))
+
+    async def decide(self, operation: str, decide: Decide) -> list[str]:
+        """Tell every component that has parked, or only the one with the step; returns the steps' titles."""
+        snapshot = await self.look(operation)
+        parked = [(c, s) for c, s in snapshot.parked if decide.step in (None, s.step.id)]
+        if not parked:
+            what = f"step {decide.step!r} is not parked" if decide.step else "nothing is parked"
+            stands = f"operation {operation} is {snapshot.record.state.value}"
+            raise OperationFailed(REFUSED, f"{what}; {stands}", snapshot.note)
+        titles: list[str] = []
+        for run in snapshot.components:
+            if run.component in {component for component, _ in parked}:
+                inner = self._client.get_workflow_handle(run.workflow_id, run_id=run.run_id)
+                titles += await self._tell(inner, operation, "decide", decide)
+        return titles
+
+    async def ask(self, activity: str, argument: BaseModel, answer: type[T]) -> T:
+        """Ask the worker to look something up: it holds the credentials."""
+        question = Question(activity=activity, argument=argument.model_dump(mode="json"))
+        with explained(self._client):
+            handle = await self._client.start_workflow(
+                "question",
+                question,
+                id=f"ask/{uuid.uuid4()}",
+                task_queue=self._task_queue,
+                # It changes nothing, so unlike an operation it may simply end when nobody waits any more.
+                execution_timeout=ANSWER_WITHIN,
+                result_type=answer,
+            )
+            try:
+                found: T = await self._patiently(handle.result())
+                return found
+            except WorkflowFailureError as failure:
+                raise _no_answer(failure) from failure
+
+    async def export(self, operation: str) -> dict[str, Any]:
+        """Everything about it: the record, and the histories of its workflows as Temporal keeps them."""
+        snapshot = await self.look(operation)
+        histories = {}
+        with explained(self._client):
+            for run in [None, *snapshot.record.components]:
+                handle = (
+                    self._client.get_workflow_handle(run.workflow_id, run_id=run.run_id)
+                    if run and run.run_id
+                    else self._outer(operation)
+                )
+                histories[handle.id] = (await handle.fetch_history()).to_json_dict()["events"]
+        record = snapshot.record.model_copy(update={"components": snapshot.components})
+        return {"operation": record.model_dump(mode="json"), "histories": histories}
+
+    async def worker_there(self) -> bool:
+        """Whether a worker has asked for work lately."""
+        with explained(self._client):
+            return await worker_seen_at(self._client, self._task_queue) is not None
+
+    async def address(self) -> str:
+        """Where Temporal is, and the namespace in use there; fails when the namespace is not there."""
+        with explained(self._client):
+            await self._client.workflow_service.describe_namespace(
+                DescribeNamespaceRequest(namespace=self._client.namespace)
+            )
+        return f"{self._client.service_client.config.target_host}, namespace {self._client.namespace}"
+
+    async def missing_search_attributes(self, wanted: Mapping[str, str]) -> list[str]:
+        """Those of `wanted` (name to type) that the namespace lacks, or has with another type."""
+        with explained(self._client):
+            answer = await self._client.operator_service.list_search_attributes(
+                ListSearchAttributesRequest(namespace=self._client.namespace)
+            )
+        have = {name: IndexedValueType.Name(value) for name, value in answer.custom_attributes.items()}
+        prefix = "INDEXED_VALUE_TYPE_"
+        return [
+            name
+            for name, kind in wanted.items()
+            if have.get(name, "").removeprefix(prefix).replace("_", "").lower() != kind.lower()
+        ]
+
+    def _outer(self, operation: str) -> WorkflowHandle[Any, Any]:
+        return self._client.get_workflow_handle(operation_workflow_id(operation))
+
+    async def _tell(
+        self, handle: WorkflowHandle[Any, Any], operation: str, update: str, message: BaseModel
+    ) -> Any:
+        with explained(self._client):
+            try:
+                return await self._patiently(handle.execute_update(update, message))
+            except WorkflowUpdateFailedError as refusal:
+                cause = refusal.cause
+                why = cause.message if isinstance(cause, ApplicationError) else str(cause)
+                raise OperationFailed(REFUSED, why, f"`supergiant op show {operation}` shows it") from refusal
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+        try:
+            record = await self.get(operation)
+        except OperationFailed:
+            raise no_such_operation(operation) from None
+        raise OperationFailed(REFUSED, f"operation {operation} has ended already: {record.state.value}")
+
+    async def _patiently(self, answer: Any) -> Any:
+        """Wait for an answer of a worker; say why if it does not come soon, give up when it does not come."""
+        task = asyncio.ensure_future(answer)
+        try:
+            done, _ = await asyncio.wait([task], timeout=SAY_AFTER.total_seconds())
+            if not done:
+                self._say(await why_silent(self._client, self._task_queue))
+                await asyncio.wait([task], timeout=(ANSWER_WITHIN - SAY_AFTER).total_seconds())
+            if task.done():
+                return task.result()
+        finally:
+            task.cancel()
+        waited = f"no worker answered within {ANSWER_WITHIN.total_seconds():.0f} s"
+        raise OperationFailed(FAILED, waited, "is one running? `supergiant doctor` tells")
+
+
+def _attributes(request: OperationRequest) -> TypedSearchAttributes:
+    words = {
+        search_attributes.KIND: request.kind.value,
+        search_attributes.STATE: "planning",
+        search_attributes.CLUSTER: request.cluster,
+        search_attributes.APP: request.app,
+        search_attributes.TENANT: request.tenant,
+        search_attributes.REQUESTER: request.requester,
+    }
+    components = SearchAttributeKey.for_keyword_list(search_attributes.COMPONENTS)
+    return TypedSearchAttributes(
+        [
+            *(SearchAttributePair(SearchAttributeKey.for_keyword(k), v) for k, v in words.items()),
+            SearchAttributePair(components, _components(request)),
+        ]
+    )
+
+
+def _components(request: OperationRequest) -> list[str]:
+    if request.deploy is not None:
+        return [component.name for component in request.deploy.app.components]
+    return request.delete.components if request.delete is not None else []
+
+
+def _no_answer(failure: WorkflowFailureError) -> OperationFailed:
+    cause = failure.cause
+    if isinstance(cause, ApplicationError):
+        helps = [str(d["help"]) for d in cause.details if isinstance(d, dict) and d.get("help")]
+        return OperationFailed(BAD_REQUEST, cause.message, helps[0] if helps else "")
+    return OperationFailed(FAILED, "no worker answered in time", "is one running? `supergiant doctor` tells")

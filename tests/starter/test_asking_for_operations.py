@@ -1,0 +1,275 @@
+"""`Operations` against real workflows on a dev server: what a door may rely on."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from fake_world import FakeWorld
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+
+from activities.models.policies import Policy, Rule
+from activities.models.views import AppList, AppView, AskApps
+from starter import operations as operations_module
+from starter.failures import BAD_REQUEST, DECLINED, DONE, FAILED, PARKED, REFUSED, OperationFailed
+from starter.operations import Operations
+from starter.snapshots import Snapshot
+from workflows.ids import operation_workflow_id
+from workflows.models.operations import Approve, Cancel, OperationRequest, OperationState, Reject
+from workflows.models.steps import Decide, Decision, StepState
+
+RequestFor = Callable[..., OperationRequest]
+
+
+async def followed(operations: Operations, operation: str) -> Snapshot:
+    snapshots = [snapshot async for snapshot in operations.watch(operation)]
+    return snapshots[-1]
+
+
+async def until(operations: Operations, operation: str, state: OperationState) -> Snapshot:
+    while True:
+        snapshot = await operations.look(operation)
+        if snapshot.record.state is state:
+            return snapshot
+        assert not snapshot.ended, snapshot.record.explanation
+        await asyncio.sleep(0.02)
+
+
+async def test_a_watched_deploy_ends_done_with_every_step_done(
+    operations: Operations, request_for: RequestFor
+) -> None:
+    request = request_for()
+    assert await operations.start(request)
+    end = await followed(operations, request.id)
+    assert end.category is DONE
+    assert {step.state for _, step in end.steps} == {StepState.DONE}
+
+
+async def test_the_same_request_twice_is_one_operation(
+    operations: Operations, request_for: RequestFor, world: FakeWorld
+) -> None:
+    request = request_for()
+    assert await operations.start(request)
+    assert not await operations.start(request)
+    await followed(operations, request.id)
+    assert not await operations.start(request)
+    assert len(world.disks) == 1
+
+
+async def test_another_request_under_a_used_id_is_refused(
+    operations: Operations, request_for: RequestFor
+) -> None:
+    request = request_for()
+    await operations.start(request)
+    with pytest.raises(OperationFailed, match="was used for another request") as refusal:
+        await operations.start(request.model_copy(update={"reason": "another"}))
+    assert refusal.value.category is BAD_REQUEST
+
+
+async def test_the_steps_are_seen_while_they_run(
+    operations: Operations, request_for: RequestFor, world: FakeWorld
+) -> None:
+    reached = world.pause("bind-volume")
+    request = request_for()
+    await operations.start(request)
+    await reached.wait()
+    snapshot = await until(operations, request.id, OperationState.RUNNING)
+    states = {step.step.id: step.state for _, step in snapshot.steps}
+    assert states["db/0/disk/data"] is StepState.DONE
+    assert states["db/0/claim/data"] is StepState.RUNNING
+    assert "delete disk data of db-0" in snapshot.cancel_would
+    world.hold["bind-volume"].set()
+    assert (await followed(operations, request.id)).category is DONE
+
+
+async def test_a_struggling_step_shows_its_attempts_and_their_failure(
+    operations: Operations, request_for: RequestFor, world: FakeWorld
+) -> None:
+    world.flaky["create-volume"] = 2
+    request = request_for()
+    await operations.start(request)
+    while not (snapshot := await operations.look(request.id)).attempts:
+        await asyncio.sleep(0.02)
+    (attempt,) = snapshot.attempts
+    assert (attempt.step, attempt.failure) == ("db/0/disk/data", "try again")
+    assert attempt.number >= 2
+
+
+async def test_a_parked_operation_ends_the_watch_and_goes_on_after_a_retry(
+    operations: Operations, request_for: RequestFor, world: FakeWorld
+) -> None:
+    world.fail["create-volume"] = "the volume limit is reached"
+    request = request_for()
+    await operations.start(request)
+    parked = await followed(operations, request.id)
+    assert parked.category is PARKED
+    assert [step.error for _, step in parked.parked] == ["the volume limit is reached"]
+    world.fail.clear()
+    retry = Decide(decision=Decision.RETRY, by="ada")
+    assert len(await operations.decide(request.id, retry)) == 1
+    assert (await followed(operations, request.id)).category is DONE
+
+
+async def test_a_decision_about_what_is_not_parked_is_refused(
+    operations: Operations, request_for: RequestFor
+) -> None:
+    request = request_for()
+    await operations.start(request)
+    await followed(operations, request.id)
+    with pytest.raises(OperationFailed, match="nothing is parked") as refusal:
+        await operations.decide(request.id, Decide(decision=Decision.RETRY, by="ada"))
+    assert refusal.value.category is REFUSED
+
+
+async def test_a_cancelled_operation_is_undone_and_counts_as_declined(
+    operations: Operations, request_for: RequestFor, world: FakeWorld
+) -> None:
+    reached = world.pause("start-instance")
+    request = request_for()
+    await operations.start(request)
+    await reached.wait()
+    await operations.cancel(request.id, Cancel(by="ada", reason="changed my mind"))
+    world.hold["start-instance"].set()
+    end = await followed(operations, request.id)
+    assert (end.record.state, end.category) == (OperationState.UNDONE, DECLINED)
+    assert world.empty
+    with pytest.raises(OperationFailed, match="has ended already: undone"):
+        await operations.cancel(request.id, Cancel(by="ada"))
+
+
+async def test_an_approval_of_another_plan_is_refused_and_of_this_one_is_taken(
+    operations: Operations, request_for: RequestFor, world: FakeWorld
+) -> None:
+    world.policy = Policy(rules=[Rule(name="all")])
+    request = request_for()
+    await operations.start(request)
+    waiting = await until(operations, request.id, OperationState.WAITING_FOR_APPROVAL)
+    assert waiting.record.plan is not None
+    with pytest.raises(OperationFailed, match="look at it again") as refusal:
+        await operations.approve(request.id, Approve(by="eve", reason="fine", plan_hash="0" * 16))
+    assert refusal.value.category is REFUSED
+    plan_hash = waiting.record.plan.hash
+    await operations.approve(request.id, Approve(by="eve", reason="fine", plan_hash=plan_hash))
+    assert (await followed(operations, request.id)).category is DONE
+
+
+async def test_a_rejected_operation_is_declined(
+    operations: Operations, request_for: RequestFor, world: FakeWorld
+) -> None:
+    world.policy = Policy(rules=[Rule(name="all")])
+    request = request_for()
+    await operations.start(request)
+    await until(operations, request.id, OperationState.WAITING_FOR_APPROVAL)
+    await operations.reject(request.id, Reject(by="eve", reason="too dear"))
+    end = await followed(operations, request.id)
+    assert end.category is DECLINED
+    assert "too dear" in end.record.explanation
+
+
+async def test_lists_come_from_search_attributes_and_filter(
+    operations: Operations, request_for: RequestFor
+) -> None:
+    request = request_for()
+    await operations.start(request)
+    await followed(operations, request.id)
+    # What is visible in lists follows a moment after the workflow.
+    while not (rows := await operations.list_operations(cluster=request.cluster, state="succeeded")):
+        await asyncio.sleep(0.05)
+    (row,) = rows
+    assert (row.id, row.kind, row.app, row.components) == (request.id, "deploy", "shop", ("db",))
+    assert row.requester == "ada"
+    assert await operations.list_operations(cluster=request.cluster, state="parked") == []
+
+
+async def test_a_filter_cannot_reach_beyond_its_value(operations: Operations) -> None:
+    with pytest.raises(OperationFailed, match="leave out quotes"):
+        await operations.list_operations(app="x' OR WorkflowId != '")
+
+
+async def test_an_unknown_operation_is_said_to_be_unknown(operations: Operations) -> None:
+    with pytest.raises(OperationFailed, match="there is no operation 'nope'"):
+        await operations.look("nope")
+    with pytest.raises(OperationFailed, match="there is no operation 'nope'"):
+        await operations.cancel("nope", Cancel(by="ada"))
+
+
+async def test_without_a_worker_the_operation_is_still_shown(
+    unattended: Operations, request_for: RequestFor
+) -> None:
+    request = request_for()
+    await unattended.start(request)
+    snapshot = await unattended.look(request.id)
+    assert "no worker polls the task queue" in snapshot.note
+    assert (snapshot.record.app, snapshot.record.requester) == ("shop", "ada")
+    assert snapshot.record.state is OperationState.PLANNING
+    assert not await unattended.worker_there()
+
+
+async def test_an_operation_ended_by_force_says_that_nothing_was_undone(
+    temporal: Client, operations: Operations, request_for: RequestFor, world: FakeWorld
+) -> None:
+    reached = world.pause("start-instance")
+    request = request_for()
+    await operations.start(request)
+    await reached.wait()
+    await temporal.get_workflow_handle(operation_workflow_id(request.id)).terminate("by hand")
+    snapshot = await operations.look(request.id)
+    world.hold["start-instance"].set()
+    assert snapshot.category is FAILED
+    assert "ended by force" in snapshot.record.explanation
+    assert "nothing was undone" in snapshot.record.help
+
+
+async def test_an_export_holds_the_record_and_both_histories(
+    operations: Operations, request_for: RequestFor
+) -> None:
+    request = request_for()
+    await operations.start(request)
+    await followed(operations, request.id)
+    export = await operations.export(request.id)
+    assert export["operation"]["state"] == "succeeded"
+    lock = f"component/{request.cluster}/shop/db"
+    assert set(export["histories"]) == {f"op/{request.id}", lock}
+    assert all(history for history in export["histories"].values())
+
+
+async def test_a_question_is_answered_by_the_worker(unattended: Operations, worker: Callable) -> None:  # type: ignore[type-arg]
+    @activity.defn(name="view-apps")
+    async def view(ask: AskApps) -> AppList:
+        return AppList(apps=[AppView(app=ask.cluster, tenant="t", components=[], disks=[])])
+
+    async with worker(view):
+        answer = await unattended.ask("view-apps", AskApps(cluster="east"), AppList)
+    assert [app.app for app in answer.apps] == ["east"]
+
+
+async def test_a_question_that_fails_says_why_and_what_to_do(
+    unattended: Operations,
+    worker: Callable,  # type: ignore[type-arg]
+) -> None:
+    @activity.defn(name="view-apps")
+    async def view(ask: AskApps) -> AppList:
+        raise ApplicationError(
+            "the credentials have expired", {"help": "renew them"}, type="AccessDenied", non_retryable=True
+        )
+
+    async with worker(view):
+        with pytest.raises(OperationFailed, match="the credentials have expired") as failure:
+            await unattended.ask("view-apps", AskApps(cluster="east"), AppList)
+    assert (failure.value.category, failure.value.help) == (BAD_REQUEST, "renew them")
+
+
+async def test_whoever_waits_without_a_worker_is_told_so(
+    unattended: Operations, notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations_module, "SAY_AFTER", operations_module.SAY_AFTER / 30)
+    monkeypatch.setattr(operations_module, "ANSWER_WITHIN", operations_module.ANSWER_WITHIN / 60)
+    with pytest.raises(OperationFailed, match="no worker answered"):
+        await unattended.ask("view-apps", AskApps(cluster="east"), AppList)
+    assert any("no worker polls the task queue" in note for note in notes)
+
+
+async def test_missing_search_attributes_are_found(operations: Operations) -> None:
+    wanted = {"SupergiantKind": "Keyword", "SupergiantComponents": "KeywordList", "NotThere": "Keyword"}
+    assert await operations.missing_search_attributes(wanted) == ["NotThere"]
