@@ -99,7 +99,10 @@ class FakeWorld:
                 raise ApplicationError("try again")
             if key in self.fail:
                 raise ApplicationError(
-                    self.fail[key], {"help": "ask the administrator"}, type="QuotaExceeded", non_retryable=True
+                    self.fail[key],
+                    {"help": "ask the administrator"},
+                    type="QuotaExceeded",
+                    non_retryable=True,
                 )
 
     async def _until_released(self, event: asyncio.Event) -> None:

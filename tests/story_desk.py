@@ -85,5 +85,3 @@ class Desk:
     async def progress(self, component: str = "db", app: str = "shop") -> Any:
         lock = self.client.get_workflow_handle(component_lock(self.cluster, app, component))
         return await lock.query("progress")
-
-

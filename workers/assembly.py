@@ -126,7 +126,7 @@ def _clients(cluster: ClusterSettings, worker: WorkerSettings) -> ClusterClients
         region=cluster.region,
         account=cluster.account,
         zones=list(cluster.zones),
-        kube=kube.connect(cluster.kubeconfig, cluster.context or None),
+        kube=kube.connect(cluster.kubeconfig, cluster.context),
         cloud=registry.connect(cluster.cloud, cluster.region, cluster.cloud_options),
         retention_seconds=int((cluster.retention or worker.retention).total_seconds()),
         csi_driver=CSI_DRIVERS[cluster.cloud],

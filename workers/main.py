@@ -41,7 +41,9 @@ def _run() -> int:
         asyncio.run(serve(settings))
     except (RuntimeError, RPCError, TimeoutError) as error:
         where = settings.temporal.address or "the configured address"
-        return _fail(f"Temporal at {where} cannot be reached: {error}", "start it, or mend [temporal] in the settings")
+        return _fail(
+            f"Temporal at {where} cannot be reached: {error}", "start it, or mend [temporal] in the settings"
+        )
     except OSError as error:
         return _fail(f"cannot listen: {error}", "choose other addresses in [worker] of the settings")
     return 0

@@ -30,9 +30,7 @@ async def keep_schedules(client: Client, clusters: list[str]) -> None:
         spec=ScheduleSpec(
             intervals=[ScheduleIntervalSpec(every=timedelta(hours=1))], jitter=timedelta(minutes=5)
         ),
-        policy=SchedulePolicy(
-            overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=10)
-        ),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=10)),
     )
     try:
         await client.create_schedule(SWEEP, schedule)

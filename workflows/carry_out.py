@@ -32,7 +32,9 @@ class Locked(Exception):
 class CarryOut:
     """One go at a plan. `behind` is told who holds a lock that is waited for, "" when the wait is over."""
 
-    def __init__(self, request: OperationRequest, plan: Plan, behind: Callable[[LockHolder | None], None]) -> None:
+    def __init__(
+        self, request: OperationRequest, plan: Plan, behind: Callable[[LockHolder | None], None]
+    ) -> None:
         self._request, self._plan, self._behind = request, plan, behind
         self._children: dict[str, workflow.ChildWorkflowHandle[Any, Any]] = {}
         self._told: set[str] = set()
@@ -111,9 +113,7 @@ class CarryOut:
         if not holder.held:
             return
         if not self._request.wait:
-            raise Locked(
-                f"{lock.split('/', 1)[1]} is locked by operation {holder.operation} ({holder.kind})"
-            )
+            raise Locked(f"{lock.split('/', 1)[1]} is locked by operation {holder.operation} ({holder.kind})")
         self._behind(holder)
         waiting = asyncio.create_task(
             workflow.execute_activity_method(

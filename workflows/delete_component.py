@@ -28,10 +28,11 @@ from activities.models.volumes import (
     VolumeState,
 )
 from activities.volumes import VolumeActivities
+from workflows.calls import Call, call
 from workflows.models.runs import RunComponent
 from workflows.models.steps import Outcome
 from workflows.patience import CHANGE
-from workflows.story import Call, FactsChanged, Story, call
+from workflows.story import FactsChanged, Story
 
 
 @workflow.defn(name="delete-component")

@@ -26,11 +26,12 @@ from activities.models.volumes import (
     Volume,
 )
 from activities.volumes import VolumeActivities
+from workflows.calls import call
 from workflows.models.plans import PlannedDisk, PlannedInstance
 from workflows.models.runs import RunComponent
 from workflows.models.steps import Outcome
 from workflows.patience import CHANGE, WAITING
-from workflows.story import FactsChanged, Story, call
+from workflows.story import FactsChanged, Story
 
 
 @workflow.defn(name="deploy-component")
@@ -163,7 +164,10 @@ class Words:
 
     def instance(self, one: PlannedInstance, step: str) -> InstanceRequest:
         return InstanceRequest(
-            **self._component(f"{one.number}/{step}"), instance=one.number, zone=one.zone, claims=claims_of(one)
+            **self._component(f"{one.number}/{step}"),
+            instance=one.number,
+            zone=one.zone,
+            claims=claims_of(one),
         )
 
     def stop(self, one: PlannedInstance) -> RemoveInstance:
@@ -215,5 +219,3 @@ class Words:
 
 def claims_of(one: PlannedInstance) -> dict[str, str]:
     return {disk.blueprint: disk.claim for disk in one.disks}
-
-

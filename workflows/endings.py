@@ -8,7 +8,6 @@ from workflows.models.plans import Plan
 from workflows.models.steps import Outcome, StoryState
 
 
-
 def of_planning(failure: ActivityError) -> tuple[OperationState, str, str] | None:
     """The end when the facts cannot be read; None when the reading was cancelled."""
     if is_cancelled_exception(failure):
@@ -25,9 +24,7 @@ def refusal_state(plan: Plan) -> OperationState:
     return OperationState.INVALID if wrong else OperationState.REFUSED
 
 
-def of_stories(
-    outcomes: list[Outcome], plan: Plan, cancelled: bool
-) -> tuple[OperationState, str, str]:
+def of_stories(outcomes: list[Outcome], plan: Plan, cancelled: bool) -> tuple[OperationState, str, str]:
     """The end of the whole from the ends of its components, which stand or fall together."""
     states = {outcome.state for outcome in outcomes}
     if states == {StoryState.DONE}:

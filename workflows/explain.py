@@ -33,6 +33,8 @@ def kind_of(failure: BaseException) -> str:
 
 
 def _innermost(failure: BaseException) -> BaseException:
-    while failure.__cause__ is not None and isinstance(failure, ActivityError | ApplicationError | TimeoutError):
+    while failure.__cause__ is not None and isinstance(
+        failure, ActivityError | ApplicationError | TimeoutError
+    ):
         failure = failure.__cause__
     return failure

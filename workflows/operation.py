@@ -69,7 +69,9 @@ class OperationWorkflow:
         self._rejected: Reject | None = None
         self._work: CarryOut | None = None
         self._record = OperationRecord(
-            **request.model_dump(include=set(OperationRecord.model_fields) & set(OperationRequest.model_fields)),
+            **request.model_dump(
+                include=set(OperationRecord.model_fields) & set(OperationRequest.model_fields)
+            ),
             state=OperationState.PLANNING,
             asked_at=workflow.now(),
             waits_for="the plan",
@@ -143,6 +145,7 @@ class OperationWorkflow:
         if self._work is None or self._record.state.ended:
             return
         self._work.heard(report)
+        self._record.history += [Event(**said.model_dump()) for said in report.said]
         for run in self._record.components:
             if run.component == report.component:
                 run.state = "done" if report.told else report.state.value
@@ -186,12 +189,12 @@ class OperationWorkflow:
             assert request.deploy is not None
             names = [component.name for component in request.deploy.app.components]
             ask = ReadDeployFacts(cluster=request.cluster, app=request.app, components=names)
-            deploy_facts = await workflow.execute_activity_method(FactsActivities.read_deploy_facts, ask, **LOOK)
+            deploy_facts = await workflow.execute_activity_method(
+                FactsActivities.read_deploy_facts, ask, **LOOK
+            )
             return plan_deploy(request.deploy.app, deploy_facts, request.id)
         assert request.delete is not None
-        what = ReadDeleteFacts(
-            cluster=request.cluster, app=request.app, components=request.delete.components
-        )
+        what = ReadDeleteFacts(cluster=request.cluster, app=request.app, components=request.delete.components)
         delete_facts = await workflow.execute_activity_method(FactsActivities.read_delete_facts, what, **LOOK)
         return plan_delete(request.delete, delete_facts)
 
@@ -232,9 +235,7 @@ class OperationWorkflow:
                 OperationState.DECLINED, "the approval expired; nobody answered in time", "ask again"
             ) from None
         if self._rejected is not None:
-            raise Ended(
-                OperationState.DECLINED, f"rejected by {self._rejected.by}: {self._rejected.reason}"
-            )
+            raise Ended(OperationState.DECLINED, f"rejected by {self._rejected.by}: {self._rejected.reason}")
 
     async def _carry_out(self, plan: Plan) -> bool:
         """Run it under its locks; False when the facts had changed and nothing was touched."""
@@ -298,7 +299,9 @@ class OperationWorkflow:
             self._set(OperationState.RUNNING, "its steps")
             return
         self._record.behind = holder.operation
-        self._set(OperationState.QUEUED, f"operation {holder.operation} ({holder.kind}), which holds the lock")
+        self._set(
+            OperationState.QUEUED, f"operation {holder.operation} ({holder.kind}), which holds the lock"
+        )
 
     def _facts_changed(self) -> None:
         void = self._record.approval is not None
@@ -326,5 +329,3 @@ class OperationWorkflow:
 def _refuse(why: str) -> None:
     if why:
         raise ApplicationError(why, type="Refused", non_retryable=True)
-
-

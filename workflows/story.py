@@ -16,11 +16,12 @@ Lanes run side by side (`side_by_side`); within a lane, steps follow each other 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
+from workflows.calls import Call, all_of, attempt, detached, is_cancel
 from workflows.explain import explain, help_of
 from workflows.models.operations import OnFailure
 from workflows.models.runs import Report, RunComponent
@@ -28,29 +29,12 @@ from workflows.models.steps import (
     Decide,
     Decision,
     Outcome,
-    PlannedStep,
     Progress,
+    Said,
     StepRecord,
     StepState,
     StoryState,
 )
-from workflows.patience import CHANGE
-
-T = TypeVar("T")
-#: An activity call that can be made again; the number is how often a person has said "retry".
-Call = Callable[[int], Awaitable[Any]]
-
-
-def call(activity: Any, request: Any, **patience: Any) -> Call:
-    """An activity call with our patience; a retry by a person carries its number to the activity."""
-    options: Any = {**CHANGE, **patience}
-
-    def do(tries: int) -> Awaitable[Any]:
-        argument = request.model_copy(update={"tries": tries}) if tries else request
-        # The step is the activity's id, so that whoever looks at pending activities sees which step is at work.
-        return workflow.execute_activity_method(activity, argument, activity_id=request.step, **options)
-
-    return do
 
 
 class FactsChanged(Exception):
@@ -63,7 +47,7 @@ class Undo:
 
 
 class Story:
-    """Base of every inner workflow. `told` is the only entry; `step` and `side_by_side` are what stories use."""
+    """Base of every inner workflow: `told` is its entry, `step` and `side_by_side` are what stories use."""
 
     def __init__(self) -> None:
         self._run: RunComponent | None = None
@@ -72,6 +56,7 @@ class Story:
         self._undos: list[Undo] = []
         self._parked: dict[str, StepRecord] = {}
         self._decisions: dict[str, Decide] = {}
+        self._said: list[Said] = []
         self._no_way_back = ""
         self._deciding = ""
         self._aborted = False
@@ -97,7 +82,10 @@ class Story:
         chosen = [key for key in self._parked if decide.step in (None, key)]
         for key in chosen:
             self._decisions[key] = decide
-        return [self._parked[key].step.title for key in chosen]
+        titles = [self._parked[key].step.title for key in chosen]
+        what = f"{decide.decision}: {'; '.join(titles)}"
+        self._said.append(Said(at=workflow.now(), by=decide.by, what=what, reason=decide.reason))
+        return titles
 
     @decide.validator
     def _check_decision(self, decide: Decide) -> None:
@@ -150,7 +138,7 @@ class Story:
 
     async def side_by_side(self, lanes: list[Coroutine[Any, Any, None]]) -> None:
         """Run lanes at once. When one is given up the others stop at once, and all are undone."""
-        work = _all_of(lanes)
+        work = all_of(lanes)
         await (detached(work) if self._no_way_back else work)
 
     def saw(self, key: str, what: str) -> None:
@@ -169,8 +157,8 @@ class Story:
             try:
                 # A cancel must not reach the step that is the point of no return, nor any after it:
                 # interrupted, nobody could say whether it has happened.
-                attempt = _coroutine(do, record.tries)
-                result = await (detached(attempt) if self._no_way_back or decisive else attempt)
+                work = attempt(do, record.tries)
+                result = await (detached(work) if self._no_way_back or decisive else work)
             except ActivityError as failure:
                 if is_cancelled_exception(failure):
                     raise
@@ -242,7 +230,7 @@ class Story:
         await self._until(lambda: self._settled)
 
     async def _undo_all(self, end: BaseException) -> Outcome:
-        """Undo last step first; one undo that cannot be done does not stop the others, and is not forgotten."""
+        """Undo last step first; one undo that cannot be done does not stop the others and is not forgotten."""
         assert self._run is not None
         cancelled = not self._aborted and is_cancel(end)
         reason = "cancelled" if cancelled else self._first_error() or explain(end)
@@ -320,7 +308,9 @@ class Story:
             told=told,
             no_way_back=self._no_way_back or self._deciding,
             reason=reason,
+            said=self._said,
         )
+        self._said = []
         try:
             await outer.signal("report", report)
         except FailureError:
@@ -353,38 +343,3 @@ class Story:
     def _first_help(self) -> str:
         helps = [r.help for r in self._records.values() if r.help and r.state is StepState.FAILED]
         return helps[0] if helps else ""
-
-
-async def detached(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end whatever cancels arrive meanwhile. One shield is not enough: the awaiting task is
-    cancelled all the same, so wait again."""
-    task = asyncio.create_task(work)
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise
-            current = asyncio.current_task()
-            if current is not None:
-                current.uncancel()
-    return task.result()
-
-
-async def _all_of(lanes: list[Coroutine[Any, Any, None]]) -> None:
-    try:
-        async with asyncio.TaskGroup() as group:
-            for lane in lanes:
-                group.create_task(lane)
-    except BaseExceptionGroup as several:
-        # The lanes that were stopped because of it only say "cancelled"; the first real failure is the reason.
-        real = [error for error in several.exceptions if not is_cancel(error)]
-        raise (real or list(several.exceptions))[0] from None
-
-
-def is_cancel(end: BaseException) -> bool:
-    return isinstance(end, asyncio.CancelledError) or is_cancelled_exception(end)
-
-
-async def _coroutine(do: Call, tries: int) -> Any:
-    return await do(tries)

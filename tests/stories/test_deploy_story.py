@@ -99,7 +99,9 @@ async def test_a_permanent_failure_parks_and_retry_goes_on_without_repeating(
     assert "retry, skip or abort" in record.waits_for
     del world.fail["create-volume db/1/disk/data"]
     await desk.decide(Decision.RETRY)
-    assert (await handle.result()).state is OperationState.SUCCEEDED
+    record = await handle.result()
+    assert record.state is OperationState.SUCCEEDED
+    assert any(e.by == "somebody" and e.what.startswith("retry: create disk") for e in record.history)
     assert world.calls.count("create-volume db/0/disk/data") == 1
     assert world.calls.count("ensure-namespace db/namespace") == 1
 

@@ -3,7 +3,7 @@
 from activities.models.common import Message
 from workflows.models.operations import OnFailure
 from workflows.models.plans import ComponentPlan
-from workflows.models.steps import StoryState
+from workflows.models.steps import Said, StoryState
 
 
 class RunComponent(Message):
@@ -20,10 +20,12 @@ class RunComponent(Message):
 
 
 class Report(Message):
-    """Told to the outer workflow whenever where the story stands has changed."""
+    """Told to the outer workflow whenever where the story stands has changed; `said` are the decisions of
+    people since the last report."""
 
     component: str
     state: StoryState
     told: bool = False
     no_way_back: str = ""
     reason: str = ""
+    said: list[Said] = []

@@ -62,6 +62,15 @@ class Decide(Message):
     step: str | None = None
 
 
+class Said(Message):
+    """A decision that a person made, as the operation's history tells it."""
+
+    at: datetime
+    by: str
+    what: str
+    reason: str = ""
+
+
 class StoryState(StrEnum):
     RUNNING = "running"
     PARKED = "parked"

@@ -106,7 +106,9 @@ def _summary(app: str, plans: list[ComponentPlan], disks: int, keep_seconds: int
     if not plans:
         return f"nothing to do: there is nothing of {app}"
     names = ", ".join(plan.component for plan in plans)
-    fate = f"keep its {disks} disks for {_days(keep_seconds)}" if keep_seconds else f"delete its {disks} disks"
+    fate = (
+        f"keep its {disks} disks for {_days(keep_seconds)}" if keep_seconds else f"delete its {disks} disks"
+    )
     return f"delete {app}: {names}; {fate}"
 
 

@@ -42,7 +42,9 @@ def plan_deploy(app: App, facts: DeployFacts, operation: str) -> Plan:
     )
 
 
-def deploy_steps(component: Component, app: str, instances: list[PlannedInstance], release: int) -> list[PlannedStep]:
+def deploy_steps(
+    component: Component, app: str, instances: list[PlannedInstance], release: int
+) -> list[PlannedStep]:
     """The steps of one component, in the order of the story; the ids are what `DeployComponentWorkflow` does."""
     name = component.name
     steps = [
@@ -175,7 +177,9 @@ def _is_as_asked(component: Component, existing: dict[str, ExistingComponent]) -
 
 
 def _refusals(app: App, facts: DeployFacts, existing: dict[str, ExistingComponent]) -> list[str]:
-    refused = [f"{what} exists and is not Supergiant's; rename it or the component" for what in facts.foreign_objects]
+    refused = [
+        f"{what} exists and is not Supergiant's; rename it or the component" for what in facts.foreign_objects
+    ]
     if facts.namespace_owner is not None and facts.namespace_owner != app.tenant:
         owner = f"tenant {facts.namespace_owner}" if facts.namespace_owner else "somebody else"
         refused.append(f"namespace {app.app} belongs to {owner}; choose another app name")
