@@ -1,0 +1,171 @@
+"""A stand-in for the EBS CSI driver's controller: attaches volumes through the simulated EC2.
+
+Run by the supervisor as `python -m sandbox.kubernetes.csi --socket S`; called by the real
+external-attacher and external-resizer, which cannot tell it from the driver of a real cluster.
+"""
+
+import argparse
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import wrappers_pb2
+
+from sandbox.kubernetes.attachments import Attachments, Refused
+from sandbox.kubernetes.cloud import ec2_client, start_logging
+from sandbox.kubernetes.stubs import csi_pb2
+
+# The generated module makes its classes while it is imported, where no type checker can see them.
+csi: Any = csi_pb2
+DRIVER = "ebs.csi.aws.com"
+_GIB = 1024**3
+# The side-cars give a call 15 s unless told otherwise; without a deadline of theirs, this is ours.
+_DEFAULT_SECONDS = 60.0
+_PARALLEL_CALLS = 64
+
+log = logging.getLogger("csi")
+
+
+class Driver:
+    """The calls that the side-cars make."""
+
+    def __init__(self, attachments: Attachments) -> None:
+        self._attachments = attachments
+
+    def services(self) -> list[grpc.GenericRpcHandler]:
+        """The gRPC services, put together by hand so that no generated server code is needed."""
+        identity = {
+            "GetPluginInfo": (csi.GetPluginInfoRequest, self._info),
+            "GetPluginCapabilities": (csi.GetPluginCapabilitiesRequest, self._plugin_capabilities),
+            "Probe": (csi.ProbeRequest, self._probe),
+        }
+        controller = {
+            "ControllerGetCapabilities": (csi.ControllerGetCapabilitiesRequest, self._capabilities),
+            "ControllerPublishVolume": (csi.ControllerPublishVolumeRequest, self._publish),
+            "ControllerUnpublishVolume": (csi.ControllerUnpublishVolumeRequest, self._unpublish),
+            "ControllerExpandVolume": (csi.ControllerExpandVolumeRequest, self._expand),
+            "ValidateVolumeCapabilities": (csi.ValidateVolumeCapabilitiesRequest, self._validate),
+        }
+        return [_service("csi.v1.Identity", identity), _service("csi.v1.Controller", controller)]
+
+    def _info(self, _request: Any, _seconds: float) -> Any:
+        return csi.GetPluginInfoResponse(name=DRIVER, vendor_version="sandbox")
+
+    def _plugin_capabilities(self, _request: Any, _seconds: float) -> Any:
+        kind = csi.PluginCapability
+        return csi.GetPluginCapabilitiesResponse(
+            capabilities=[
+                kind(service=kind.Service(type=kind.Service.CONTROLLER_SERVICE)),
+                kind(service=kind.Service(type=kind.Service.VOLUME_ACCESSIBILITY_CONSTRAINTS)),
+                kind(volume_expansion=kind.VolumeExpansion(type=kind.VolumeExpansion.ONLINE)),
+            ]
+        )
+
+    def _probe(self, _request: Any, _seconds: float) -> Any:
+        return csi.ProbeResponse(ready=wrappers_pb2.BoolValue(value=True))
+
+    def _capabilities(self, _request: Any, _seconds: float) -> Any:
+        kind = csi.ControllerServiceCapability
+        offered = (kind.RPC.PUBLISH_UNPUBLISH_VOLUME, kind.RPC.EXPAND_VOLUME)
+        return csi.ControllerGetCapabilitiesResponse(
+            capabilities=[kind(rpc=kind.RPC(type=name)) for name in offered]
+        )
+
+    def _publish(self, request: Any, seconds: float) -> Any:
+        _demand(volume_id=request.volume_id, node_id=request.node_id)
+        device = self._attachments.attach(request.volume_id, request.node_id, seconds)
+        return csi.ControllerPublishVolumeResponse(publish_context={"devicePath": device})
+
+    def _unpublish(self, request: Any, seconds: float) -> Any:
+        _demand(volume_id=request.volume_id)
+        self._attachments.detach(request.volume_id, request.node_id or None, seconds)
+        return csi.ControllerUnpublishVolumeResponse()
+
+    def _expand(self, request: Any, seconds: float) -> Any:
+        _demand(volume_id=request.volume_id)
+        wanted_gib = -(-request.capacity_range.required_bytes // _GIB)
+        size_gib = self._attachments.grow(request.volume_id, wanted_gib, seconds)
+        return csi.ControllerExpandVolumeResponse(
+            capacity_bytes=size_gib * _GIB, node_expansion_required=True
+        )
+
+    def _validate(self, request: Any, _seconds: float) -> Any:
+        _demand(volume_id=request.volume_id)
+        self._attachments.must_exist(request.volume_id)
+        confirmed = csi.ValidateVolumeCapabilitiesResponse.Confirmed(
+            volume_capabilities=request.volume_capabilities
+        )
+        return csi.ValidateVolumeCapabilitiesResponse(confirmed=confirmed)
+
+
+def serve(socket: Path, driver: Driver) -> grpc.Server:
+    """Serve on a socket that only the owner may use."""
+    # A socket left by a killed driver would refuse the new one.
+    socket.unlink(missing_ok=True)
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=_PARALLEL_CALLS))
+    server.add_generic_rpc_handlers(tuple(driver.services()))
+    server.add_insecure_port(f"unix://{socket}")
+    server.start()
+    return server
+
+
+def main() -> None:
+    """Serve until asked to end."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--socket", type=Path, required=True, help="path of the CSI socket")
+    arguments = parser.parse_args()
+    start_logging()
+    driver = Driver(Attachments(ec2_client(parallel_calls=_PARALLEL_CALLS)))
+    server = serve(arguments.socket, driver)
+    log.info("serving on %s", arguments.socket)
+    asked = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked.set())
+    asked.wait()
+    server.stop(grace=1).wait()
+
+
+def _demand(**fields: str) -> None:
+    for name, value in fields.items():
+        if not value:
+            raise Refused("INVALID_ARGUMENT", f"{name} is missing")
+
+
+def _service(name: str, methods: Mapping[str, tuple[Any, Callable[[Any, float], Any]]]) -> Any:
+    handlers = {
+        method: grpc.unary_unary_rpc_method_handler(
+            _logged(method, call),
+            request_deserializer=request.FromString,
+            response_serializer=lambda reply: reply.SerializeToString(),
+        )
+        for method, (request, call) in methods.items()
+    }
+    return grpc.method_handlers_generic_handler(name, handlers)
+
+
+def _logged(method: str, call: Callable[[Any, float], Any]) -> Callable[[Any, grpc.ServicerContext], Any]:
+    def handle(request: Any, context: grpc.ServicerContext) -> Any:
+        started = time.monotonic()
+        volume = getattr(request, "volume_id", "")
+        left = context.time_remaining()
+        try:
+            # Answer shortly before the caller gives up, so that it hears the reason.
+            reply = call(request, _DEFAULT_SECONDS if left is None else max(left - 0.5, 0.5))
+        except Refused as refusal:
+            log.warning("%s %s %s: %s", method, volume, refusal.status, refusal)
+            context.abort(grpc.StatusCode[refusal.status], str(refusal))
+        if volume:
+            log.info("%s %s done in %.1f s", method, volume, time.monotonic() - started)
+        return reply
+
+    return handle
+
+
+if __name__ == "__main__":
+    main()
