@@ -6,11 +6,12 @@ done. All stay open until the last is done and they are settled: they stand or f
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ChildWorkflowError, FailureError, WorkflowAlreadyStartedError
 
 from activities.locks import LockActivities
 from activities.models.locks import AskLock, LockHolder
@@ -38,7 +39,7 @@ class CarryOut:
         self._request, self._plan, self._behind = request, plan, behind
         self._children: dict[str, workflow.ChildWorkflowHandle[Any, Any]] = {}
         self._told: set[str] = set()
-        self._decided: set[str] = set()
+        self._decided: dict[str, str] = {}
         self._stopping = False
         self.settled = False
         self.runs = [
@@ -75,9 +76,14 @@ class CarryOut:
         if report.told:
             self._told.add(report.component)
         if report.no_way_back:
-            self._decided.add(report.component)
+            self._decided[report.component] = report.no_way_back
         else:
-            self._decided.discard(report.component)
+            self._decided.pop(report.component, None)
+
+    @property
+    def no_way_back(self) -> str:
+        """The point of no return that was passed, "" when a cancel still undoes everything."""
+        return next(iter(self._decided.values()), "")
 
     @property
     def _together(self) -> bool:
@@ -134,7 +140,7 @@ class CarryOut:
             for name in ready:
                 del waiting[name]
                 if self._together:
-                    await self._children[name].signal("go")
+                    await _say(self._children[name], "go")
             before = len(self._told)
             if waiting:
                 await workflow.wait_condition(lambda b=before: len(self._told) > b or self._over)  # type: ignore[misc]
@@ -145,17 +151,19 @@ class CarryOut:
             return
         self.settled = True
         for child in self._children.values():
-            await child.signal("settle")
+            await _say(child, "settle")
 
     async def _settle_what_cannot_stop(self) -> None:
         """A cancel that crossed a point of no return leaves a story that rolls forward: let it end."""
         while not all(child.done() for child in self._children.values()):
-            forward = [name for name in self._told & self._decided if not self._children[name].done()]
+            forward = [name for name in self._told & self._decided.keys() if not self._children[name].done()]
             for name in forward:
                 self._told.discard(name)
-                await self._children[name].signal("settle")
+                await _say(self._children[name], "settle")
             await workflow.wait_condition(
-                lambda: bool(self._told & self._decided) or all(c.done() for c in self._children.values())
+                lambda: (
+                    bool(self._told & self._decided.keys()) or all(c.done() for c in self._children.values())
+                )
             )
 
     @property
@@ -187,6 +195,12 @@ class CarryOut:
 
     def _run_of(self, component: str) -> ComponentRun:
         return next(run for run in self.runs if run.component == component)
+
+
+async def _say(child: "workflow.ChildWorkflowHandle[Any, Any]", what: str) -> None:
+    """A story that was ended by force cannot hear; how it ended is read from its outcome."""
+    with contextlib.suppress(FailureError):
+        await child.signal(what)
 
 
 async def _ended(child: "workflow.ChildWorkflowHandle[Any, Any]") -> Outcome:

@@ -161,7 +161,7 @@ class Words:
         return call(ComponentActivities.record_release, request)
 
     def removal(self, step: str) -> RemoveComponent:
-        return RemoveComponent(**self._named(step))
+        return RemoveComponent(**self._named(step), all=True)
 
     def namespace(self) -> NamespaceRequest:
         return NamespaceRequest(**self._base("namespace"), app=self.plan.app, tenant=self.run.tenant)

@@ -24,6 +24,12 @@ def refusal_state(plan: Plan) -> OperationState:
     return OperationState.INVALID if wrong else OperationState.REFUSED
 
 
+def facts_changed(outcomes: list[Outcome]) -> bool:
+    """Whether to plan again: some story found other facts, and none left anything behind."""
+    states = {outcome.state for outcome in outcomes}
+    return StoryState.FACTS_CHANGED in states and states <= {StoryState.FACTS_CHANGED, StoryState.UNDONE}
+
+
 def of_stories(outcomes: list[Outcome], plan: Plan, cancelled: bool) -> tuple[OperationState, str, str]:
     """The end of the whole from the ends of its components, which stand or fall together."""
     states = {outcome.state for outcome in outcomes}

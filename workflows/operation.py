@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import TimeoutError as LostWorker
 
 from activities.facts import FactsActivities
 from activities.models import search_attributes
@@ -149,7 +150,7 @@ class OperationWorkflow:
         for run in self._record.components:
             if run.component == report.component:
                 run.state = "done" if report.told else report.state.value
-        self._record.no_way_back = report.no_way_back or self._record.no_way_back
+        self._record.no_way_back = self._work.no_way_back
         states = {run.state for run in self._record.components}
         if report.state is StoryState.PARKED:
             self._record.explanation = report.reason
@@ -166,14 +167,7 @@ class OperationWorkflow:
 
     async def _plan(self) -> Plan:
         self._set(OperationState.PLANNING, "the plan")
-        try:
-            plan = await self._plan_of_kind()
-        except ActivityError as failure:
-            end = endings.of_planning(failure)
-            if end is None:
-                raise
-            raise Ended(*end) from failure
-        self._record.plan = plan
+        plan = self._record.plan = await self._plan_of_kind()
         if plan.refused:
             state = OperationState.PLANNED if self._request.plan_only else endings.refusal_state(plan)
             raise Ended(state, "; ".join(plan.refused))
@@ -185,30 +179,21 @@ class OperationWorkflow:
 
     async def _plan_of_kind(self) -> Plan:
         request = self._request
-        if request.kind is OperationKind.DEPLOY:
-            assert request.deploy is not None
+        if request.kind is OperationKind.DEPLOY and request.deploy is not None:
             names = [component.name for component in request.deploy.app.components]
             ask = ReadDeployFacts(cluster=request.cluster, app=request.app, components=names)
-            deploy_facts = await workflow.execute_activity_method(
-                FactsActivities.read_deploy_facts, ask, **LOOK
+            return plan_deploy(
+                request.deploy.app, await _look(FactsActivities.read_deploy_facts, ask), request.id
             )
-            return plan_deploy(request.deploy.app, deploy_facts, request.id)
-        assert request.delete is not None
-        what = ReadDeleteFacts(cluster=request.cluster, app=request.app, components=request.delete.components)
-        delete_facts = await workflow.execute_activity_method(FactsActivities.read_delete_facts, what, **LOOK)
-        return plan_delete(request.delete, delete_facts)
+        if request.kind is OperationKind.DELETE and request.delete is not None:
+            chosen = request.delete.components
+            what = ReadDeleteFacts(cluster=request.cluster, app=request.app, components=chosen)
+            return plan_delete(request.delete, await _look(FactsActivities.read_delete_facts, what))
+        raise Ended(OperationState.INVALID, f"a request to {request.kind} must say what")
 
     async def _permission(self, plan: Plan) -> None:
         """Ask the policy and, where it wants one, wait for a person's approval of this very plan."""
-        try:
-            policy = await workflow.execute_activity_method(
-                PolicyActivities.read_policy, ReadPolicy(cluster=self._request.cluster), **LOOK
-            )
-        except ActivityError as failure:
-            end = endings.of_planning(failure)
-            if end is None:
-                raise
-            raise Ended(*end) from failure
+        policy = await _look(PolicyActivities.read_policy, ReadPolicy(cluster=self._request.cluster))
         verdict = judge(policy, self._request, plan)
         if verdict.refused:
             raise Ended(OperationState.REFUSED, "the policy refuses it: " + "; ".join(verdict.refused))
@@ -253,7 +238,7 @@ class OperationWorkflow:
             raise Ended(
                 OperationState.REFUSED, str(locked), "wait for it, or ask again without --no-wait"
             ) from None
-        if any(one.state is StoryState.FACTS_CHANGED for one in outcomes) and self._cancel is None:
+        if endings.facts_changed(outcomes) and self._cancel is None:
             self._work = None
             return False
         self._record.left_behind = [left for one in outcomes for left in one.left_behind]
@@ -324,6 +309,21 @@ class OperationWorkflow:
 
     def _note(self, by: str, what: str, reason: str = "") -> None:
         self._record.history.append(Event(at=workflow.now(), by=by, what=what, reason=reason))
+
+
+async def _look(activity: Any, request: Any) -> Any:
+    """Read something before anything is touched; what cannot be read ends the operation. A worker that was
+    lost while it looked is no reason to: another one looks."""
+    while True:
+        try:
+            return await workflow.execute_activity_method(activity, request, **LOOK)
+        except ActivityError as failure:
+            if isinstance(failure.cause, LostWorker):
+                continue
+            end = endings.of_planning(failure)
+            if end is None:
+                raise
+            raise Ended(*end) from failure
 
 
 def _refuse(why: str) -> None:

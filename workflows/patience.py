@@ -37,12 +37,14 @@ WAITING = ActivityConfig(
     cancellation_type=_WAIT,
 )
 
-#: Reading before anything is touched: a cluster that does not answer is reported within seconds, because
-#: somebody is waiting and nothing is lost.
+#: Reading before anything is touched: a cluster that does not answer is reported within eight seconds, which
+#: an API server that restarts stays below, because somebody is waiting and nothing is lost.
 LOOK = ActivityConfig(
     start_to_close_timeout=timedelta(seconds=30),
     heartbeat_timeout=DEAD_AFTER,
-    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=4),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1), backoff_coefficient=1.5, maximum_attempts=5
+    ),
     cancellation_type=_WAIT,
 )
 
