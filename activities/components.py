@@ -64,7 +64,7 @@ class ComponentActivities:
             if _has_contents(kube, request.app):
                 return
             kube.delete("Namespace", request.app, uid=found["metadata"]["uid"])
-        raise still_going(["the namespace"], request.app)
+        raise still_going(["the namespace"], request.app, reading.what_remains(found))
 
     @activity.defn(name="ensure-secrets", no_thread_cancel_exception=True)
     def ensure_secrets(self, request: ComponentRequest) -> None:

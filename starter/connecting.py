@@ -10,6 +10,7 @@ from typing import Any
 
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.models.settings import Settings
@@ -20,6 +21,8 @@ from workflows.connection import CONNECT_TIMEOUT, connect_options
 async def connect(settings: Settings, with_models: bool = True) -> Client:
     """`with_models` False: for calls that carry none of our messages."""
     options = _options(settings)
+    # The client's library logs its retries by itself; whoever waits is told in our words.
+    options["runtime"] = Runtime(telemetry=TelemetryConfig(logging=None))
     if with_models:
         options["data_converter"] = pydantic_data_converter
     try:

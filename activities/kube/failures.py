@@ -71,7 +71,9 @@ def refusal(host: str, what: str, code: int, headers: Mapping[str, str], body: b
 
 def no_answer(host: str, what: str, error: Exception) -> SupergiantError:
     """The error for a request that got no answer at all."""
-    text = str(getattr(error, "reason", None) or error) or type(error).__name__
+    cause = getattr(error, "reason", None) or (error.args[-1] if error.args else error)
+    # urllib3 puts the description of its own connection object before what happened.
+    text = str(cause).rpartition("): ")[2] or type(cause).__name__
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return AccessDenied(
             f"the certificate of {host} is not the one its kubeconfig trusts: {text}",

@@ -83,8 +83,9 @@ def find_same(kube: Kube, manifest: Manifest) -> Manifest | None:
     return kube.get(manifest["kind"], metadata["name"], metadata.get("namespace"))
 
 
-def still_going(what: list[str], where: str) -> NotReadyYet:
-    return NotReadyYet(f"waiting until {', '.join(what)} of {where} is gone", retry_after=shortly())
+def still_going(what: list[str], where: str, why: str = "") -> NotReadyYet:
+    text = f"waiting until {', '.join(what)} of {where} is gone"
+    return NotReadyYet(text + (f"; {why}" if why else ""), retry_after=shortly())
 
 
 def _pace(first_seconds: float) -> timedelta:

@@ -111,6 +111,15 @@ def condition(thing: Manifest, kind: str) -> dict[str, Any]:
     return {}
 
 
+def what_remains(namespace: Manifest) -> str:
+    """What Kubernetes says is in the way of a namespace's deletion; "" if nothing is."""
+    conditions = (namespace.get("status") or {}).get("conditions") or []
+    told = [found for found in conditions if found.get("status") == "True" and found.get("message")]
+    # The remaining content names objects; the finalizers only repeat why those stay.
+    told.sort(key=lambda found: found.get("type") != "NamespaceContentRemaining")
+    return str(told[0]["message"]) if told else ""
+
+
 def restarts(pod: Manifest) -> int:
     return sum(status.get("restartCount", 0) for status in _container_statuses(pod))
 

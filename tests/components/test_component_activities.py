@@ -48,9 +48,16 @@ def test_a_namespace_of_another_tenant_is_refused(components: ComponentActivitie
 def test_a_namespace_that_is_going_is_waited_for(components: ComponentActivities, kube: FakeKube) -> None:
     components.ensure_namespace(ask.namespace())
     kube.held.add(("Namespace", "shop"))
-    for _ in range(2):
-        with pytest.raises(NotReadyYet, match="the namespace of shop is gone"):
-            components.remove_namespace(ask.namespace())
+    with pytest.raises(NotReadyYet, match="the namespace of shop is gone"):
+        components.remove_namespace(ask.namespace())
+    kube.the("Namespace", "shop")["status"] = {
+        "conditions": [
+            {"type": "NamespaceFinalizersRemaining", "status": "True", "message": "finalizers remain"},
+            {"type": "NamespaceContentRemaining", "status": "True", "message": "pods. has 1 instances"},
+        ]
+    }
+    with pytest.raises(NotReadyYet, match=r"is gone; pods\. has 1 instances"):
+        components.remove_namespace(ask.namespace())
     with pytest.raises(NotReadyYet, match="still being deleted"):
         components.ensure_namespace(ask.namespace("op-2"))
     kube.finish()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import pytest
@@ -44,18 +45,18 @@ class World:
         instances: list[Step] = []
         for n in (0, 1):
             instances += [
-                lambda n=n: i.bind_volume(ask.bind(n)),
-                lambda n=n: i.start_instance(ask.of_instance(n)),
-                lambda n=n: i.await_attached(ask.attached(n)),
-                lambda n=n: i.await_ready(ask.of_instance(n)),
+                partial(i.bind_volume, ask.bind(n)),
+                partial(i.start_instance, ask.of_instance(n)),
+                partial(i.await_attached, ask.attached(n)),
+                partial(i.await_ready, ask.of_instance(n)),
             ]
         return [
-            lambda: c.ensure_namespace(ask.namespace()),
-            lambda: c.ensure_secrets(ask.of_component()),
-            lambda: c.ensure_services(ask.of_component()),
+            partial(c.ensure_namespace, ask.namespace()),
+            partial(c.ensure_secrets, ask.of_component()),
+            partial(c.ensure_services, ask.of_component()),
             *instances,
-            lambda: c.check_health(ask.of_component()),
-            lambda: c.record_release(ask.record()),
+            partial(c.check_health, ask.of_component()),
+            partial(c.record_release, ask.record()),
         ]
 
     @property
@@ -64,15 +65,15 @@ class World:
         instances: list[Step] = []
         for n in (1, 0):
             instances += [
-                lambda n=n: i.remove_instance(ask.stop(n)),
-                lambda n=n: i.unbind_volume(ask.unbind(n)),
+                partial(i.remove_instance, ask.stop(n)),
+                partial(i.unbind_volume, ask.unbind(n)),
             ]
         return [
-            lambda: c.remove_release(ask.unrecord()),
+            partial(c.remove_release, ask.unrecord()),
             *instances,
-            lambda: c.remove_services(ask.remove()),
-            lambda: c.remove_secrets(ask.remove()),
-            lambda: c.remove_namespace(ask.namespace()),
+            partial(c.remove_services, ask.remove()),
+            partial(c.remove_secrets, ask.remove()),
+            partial(c.remove_namespace, ask.namespace()),
         ]
 
     def do(self, steps: list[Step]) -> None:

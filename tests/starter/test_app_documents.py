@@ -64,8 +64,8 @@ def test_scalars_keep_what_was_written_and_numbers_become_numbers() -> None:
     [
         (
             "instances: 2",
-            "instanses: 2",
-            "4: components[0].instanses: unknown key; did you mean 'instances'?",
+            "instancs: 2",
+            "4: components[0].instancs: unknown key; did you mean 'instances'?",
         ),
         ("instances: 2", "instances: 0", "4: components[0].instances: 0 is too small; at least 1"),
         ("instances: 2", "instances: two", "4: components[0].instances: 'two' is not a whole number"),

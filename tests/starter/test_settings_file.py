@@ -102,7 +102,7 @@ def test_the_named_file_comes_before_the_folder_s_and_the_user_s(
     [
         ("namespace =", "namespaces =", "unknown key temporal.namespaces"),
         ("zones =", "zonse =", "unknown key clusters.east-1.zonse"),
-        ("[policy]", "[polcy]", "unknown section 'polcy'"),
+        ("[policy]", "[polizy]", "unknown section 'polizy'"),
         ('cloud = "aws"', 'cloud = "gce"', "clusters.east-1.cloud: 'gce' is not a known cloud"),
         ('region = "us-east-1"\n', "", "clusters.east-1.region is missing"),
         ('zones = ["us-east-1a", "us-east-1b"]', "zones = []", "clusters.east-1.zones is empty"),
