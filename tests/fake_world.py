@@ -68,6 +68,7 @@ class FakeWorld:
     def __init__(self) -> None:
         self.nodes = [node(zone) for zone in ZONES]
         self.policy = Policy()
+        self.tenant = "default"
         self.disks: dict[str, str] = {}  # "operation/step" -> volume id
         self.kept: set[str] = set()
         self.claims: set[str] = set()
@@ -150,7 +151,7 @@ class FakeWorld:
         await self._touch("read-delete-facts")
         return DeleteFacts(
             app=ask.app,
-            tenant="default",
+            tenant=self.tenant,
             components=[
                 self._facts_of(name, record)
                 for name, record in self.records.items()

@@ -43,14 +43,18 @@ async def detached(work: Coroutine[Any, Any, T]) -> T:
 
 
 async def all_of(lanes: list[Coroutine[Any, Any, None]]) -> None:
+    """Run side by side; the first that fails stops the others, and is what is raised."""
     try:
         async with asyncio.TaskGroup() as group:
             for lane in lanes:
                 group.create_task(lane)
+        return
     except BaseExceptionGroup as several:
         # The lanes that were stopped because of it only say "cancelled"; the reason is the first real failure.
         real = [error for error in several.exceptions if not is_cancel(error)]
-        raise (real or list(several.exceptions))[0] from None
+        failure = (real or list(several.exceptions))[0]
+    # Outside of the handler, and not "from" anything: that would replace the failure's own cause.
+    raise failure
 
 
 def is_cancel(end: BaseException) -> bool:

@@ -48,6 +48,7 @@ from workflows.policy import judge
 
 T = TypeVar("T")
 STATE = SearchAttributeKey.for_keyword(search_attributes.STATE)
+TENANT = SearchAttributeKey.for_keyword(search_attributes.TENANT)
 
 #: A cluster that changes faster than it can be planned for needs a person, not a sixth plan (guessed).
 MOST_PLANS = 5
@@ -173,6 +174,12 @@ class OperationWorkflow:
             raise Ended(state, "; ".join(plan.refused))
         if self._request.plan_only:
             raise Ended(OperationState.PLANNED, plan.summary)
+        if self._request.agreed_facts and plan.facts != self._request.agreed_facts:
+            raise Ended(
+                OperationState.REFUSED,
+                "the facts changed since the plan that was agreed to",
+                "look at the new plan and ask again",
+            )
         if not plan.components:
             raise Ended(OperationState.SUCCEEDED, plan.summary)
         return plan
@@ -188,8 +195,17 @@ class OperationWorkflow:
         if request.kind is OperationKind.DELETE and request.delete is not None:
             chosen = request.delete.components
             what = ReadDeleteFacts(cluster=request.cluster, app=request.app, components=chosen)
-            return plan_delete(request.delete, await _look(FactsActivities.read_delete_facts, what))
+            facts = await _look(FactsActivities.read_delete_facts, what)
+            self._belongs_to(facts.tenant)
+            return plan_delete(request.delete, facts)
         raise Ended(OperationState.INVALID, f"a request to {request.kind} must say what")
+
+    def _belongs_to(self, tenant: str) -> None:
+        """Whose an app is says the cluster, not who asks for its end."""
+        if tenant != self._request.tenant:
+            self._request = self._request.model_copy(update={"tenant": tenant})
+            self._record.tenant = tenant
+            workflow.upsert_search_attributes([TENANT.value_set(tenant)])
 
     async def _permission(self, plan: Plan) -> None:
         """Ask the policy and, where it wants one, wait for a person's approval of this very plan."""

@@ -8,7 +8,7 @@ import re
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from activities.models.common import Document
 from activities.models.disk_types import check_disk
@@ -38,7 +38,11 @@ def _checked_path(value: str) -> str:
     return value
 
 
-Name = Annotated[str, AfterValidator(checked_name)]
+Name = Annotated[
+    str,
+    AfterValidator(checked_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$", "maxLength": NAME_LIMIT}),
+]
 Path = Annotated[str, AfterValidator(_checked_path)]
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 
@@ -246,6 +250,7 @@ class App(Document):
     @model_validator(mode="after")
     def _consistent(self) -> "App":
         _unique("component", [c.name for c in self.components])
+        _check_derived_names([c.name for c in self.components])
         in_order(self.components)
         return self
 
@@ -268,6 +273,16 @@ def in_order(components: list[Component]) -> list[Component]:
         ordered += ready
         waiting = [c for c in waiting if c not in ready]
     return ordered
+
+
+def _check_derived_names(names: list[str]) -> None:
+    # Component `db` has Services db, db-all, db-0, db-1, …: a component of such a name would want the same.
+    for name in names:
+        base, _, last = name.rpartition("-")
+        if base in names and (last == "all" or last.isdigit()):
+            raise ValueError(
+                f"component {name!r} would clash with the services of {base!r}; rename one of them"
+            )
 
 
 def _check_tags(tags: dict[str, str]) -> None:

@@ -22,20 +22,24 @@ def carry_out(context: Context, request: OperationRequest, ask: bool, watch: boo
     """`ask`: show the plan and wait for a yes. `watch` None: as the terminal suggests. Returns the exit
     code."""
     if request.plan_only:
-        return _show_plan(context, request)
+        return _show_plan(context, request)[0]
     if ask:
-        # The plan is an operation of its own, which ends with the plan; the real one plans again.
+        # The plan is an operation of its own, which ends with the plan; the real one plans again, and is
+        # refused if the facts are no longer those that were agreed to.
         first = request.model_copy(update={"id": new_id("plan", request.app), "plan_only": True})
-        code = _show_plan(context, first)
+        code, agreed = _show_plan(context, first)
         if code:
             return code
+        request = request.model_copy(update={"agreed_facts": agreed})
         if not click.confirm(f"Carry it out on {request.cluster}?", err=True):
             click.echo("Nothing was done.", err=True)
             return DECLINED.exit_code
     return _start(context, request, context.interactive if watch is None else watch)
 
 
-def _show_plan(context: Context, request: OperationRequest) -> int:
+def _show_plan(context: Context, request: OperationRequest) -> tuple[int, dict[str, str]]:
+    """The exit code, and what each component's plan rests on."""
+
     async def plan(operations: "Operations") -> Snapshot:
         await operations.start(request)
         note = ""
@@ -49,12 +53,12 @@ def _show_plan(context: Context, request: OperationRequest) -> int:
     made = snapshot.record.plan
     if context.as_json:
         write_json(full_record(snapshot))
-        return snapshot.category.exit_code
-    if made is None:
-        return say_outcome(context, snapshot)
-    for line in plan_lines(made):
-        click.echo(line)
-    return snapshot.category.exit_code
+    elif made is None:
+        say_outcome(context, snapshot)
+    else:
+        for line in plan_lines(made):
+            click.echo(line)
+    return snapshot.category.exit_code, made.facts if made else {}
 
 
 def _start(context: Context, request: OperationRequest, watch: bool) -> int:

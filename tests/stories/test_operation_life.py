@@ -255,3 +255,37 @@ async def test_a_cancel_during_the_point_of_no_return_lets_it_happen(desk: Desk,
     world.hold["delete-volumes db/disks"].set()
     assert (await handle.result()).state is OperationState.SUCCEEDED
     assert world.empty
+
+
+async def test_other_facts_than_those_agreed_to_are_refused(desk: Desk, world: FakeWorld) -> None:
+    seen = await (await desk.deploy(plan_only=True)).result()
+    assert seen.plan is not None
+    world.nodes.append(node("us-east-1a", "another"))
+    record = await (await desk.deploy(agreed_facts=seen.plan.facts)).result()
+    assert (record.state, world.empty) == (OperationState.REFUSED, True)
+    assert "agreed to" in record.explanation
+    seen = await (await desk.deploy(plan_only=True)).result()
+    assert seen.plan is not None
+    record = await (await desk.deploy(agreed_facts=seen.plan.facts)).result()
+    assert record.state is OperationState.SUCCEEDED
+
+
+async def test_a_delete_is_judged_as_the_tenants_whose_app_it_is(desk: Desk, world: FakeWorld) -> None:
+    await (await desk.deploy()).result()
+    world.tenant = "search"
+    world.policy = demanding(action="refuse", tenants=["search"])
+    record = await (await desk.delete()).result()
+    assert (record.state, record.tenant) == (OperationState.REFUSED, "search")
+
+
+async def test_a_cancel_while_one_lane_is_parked_and_another_waits_is_told_as_a_cancel(
+    desk: Desk, world: FakeWorld
+) -> None:
+    world.fail["create-volume db/0/disk/data"] = "no"
+    world.flaky["create-volume db/1/disk/data"] = 1000
+    handle = await desk.deploy()
+    await desk.state(handle, OperationState.PARKED)
+    await handle.execute_update("cancel", {"by": "somebody"})
+    record = await handle.result()
+    assert (record.state, record.explanation) == (OperationState.UNDONE, "cancelled")
+    assert world.empty

@@ -67,7 +67,12 @@ class DeleteRequest(Message):
 
 
 class OperationRequest(Message):
-    """One change asked for by someone. `id` is the caller's: the same id twice is the same operation."""
+    """One change asked for by someone. `id` is the caller's: the same id twice is the same operation.
+
+    `agreed_facts` is what a plan rested on that the requester has seen and agreed to (`Plan.facts`): with
+    other facts the operation is refused instead of doing something that nobody looked at. Empty: do what the
+    plan says when it is made.
+    """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
     kind: OperationKind
@@ -79,6 +84,7 @@ class OperationRequest(Message):
     wait: bool = True
     plan_only: bool = False
     on_failure: OnFailure = OnFailure.PARK
+    agreed_facts: dict[str, str] = {}
     deploy: DeployRequest | None = None
     delete: DeleteRequest | None = None
 

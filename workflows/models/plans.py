@@ -61,6 +61,11 @@ class Plan(Message):
         return [step for component in self.components for step in component.steps]
 
     @property
+    def facts(self) -> dict[str, str]:
+        """By component: the fingerprint of what its plan rests on."""
+        return {component.component: component.facts for component in self.components}
+
+    @property
     def hash(self) -> str:
         """Names this very plan, with the facts it rests on, in an approval."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
