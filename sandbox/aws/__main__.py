@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import logging
 import os
 import signal
 import sys
 import threading
 from pathlib import Path
 
-from sandbox.aws.auth import Key
+from sandbox.aws.auth import ACCOUNT, Key
 from sandbox.aws.server import Server
-from sandbox.aws.simulator import ACCOUNT, Simulator
+from sandbox.aws.simulator import Simulator
 from sandbox.aws.store import Store, StoreError
 
 # Known to everybody and good for nothing but a sandbox; a real account has never had this key.
@@ -23,23 +24,27 @@ DEFAULT_SECRET = "sandbox-secret-that-opens-nothing"  # noqa: S105
 
 def main() -> int:
     options = _options()
+    logging.basicConfig(format="%(asctime)s %(name)s %(message)s", level=logging.WARNING)
+    # botocore and moto warn about things nobody here can change.
+    logging.getLogger("botocore").setLevel(logging.ERROR)
     try:
         key = _key(options.credentials_file, options.profile)
         store = Store(options.state)
     except (StoreError, _BadCredentials) as error:
-        print(f"sandbox.aws: {error}", file=sys.stderr)
+        sys.stderr.write(f"sandbox.aws: {error}\n")
         return 2
     simulator = Simulator(store, key, options.seed, options.speed)
     try:
         server = Server(options.port, simulator)
     except OSError as error:
-        print(f"sandbox.aws: cannot listen on 127.0.0.1:{options.port}: {error.strerror}", file=sys.stderr)
+        sys.stderr.write(f"sandbox.aws: cannot listen on 127.0.0.1:{options.port}: {error.strerror}\n")
         return 2
     for number in (signal.SIGTERM, signal.SIGINT):
         # shutdown() waits for the serving loop, which is this thread: another one has to call it.
         signal.signal(number, lambda *_: threading.Thread(target=server.shutdown).start())
     simulator.moto.warm_up()
-    print(f"AWS simulator ready on http://127.0.0.1:{server.server_port} (account {ACCOUNT})", flush=True)
+    sys.stdout.write(f"AWS simulator ready on http://127.0.0.1:{server.server_port} (account {ACCOUNT})\n")
+    sys.stdout.flush()
     server.serve_forever(poll_interval=0.2)
     server.server_close()
     store.close()

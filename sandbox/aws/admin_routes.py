@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from sandbox.aws import calls, faults, protocol, settings
-from sandbox.aws.simulator import ACCOUNT, Simulator
+from sandbox.aws.auth import ACCOUNT
+from sandbox.aws.simulator import Simulator
 from sandbox.aws.store import Table, Transaction
 
 Answer = tuple[int, Any]

@@ -31,6 +31,8 @@ class Key:
     expires_at: float | None = None
 
 
+# The account every key belongs to; moto uses the same one.
+ACCOUNT = "123456789012"
 # Keys handed out by STS; the one long-lived key comes from the simulator's configuration.
 KEYS = Table("key", Key)
 

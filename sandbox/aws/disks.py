@@ -125,16 +125,6 @@ def release(tx: Transaction, instance_id: str, now: float, released_at: float, d
             tx.put(VOLUMES, volume.id, replace(volume, deleting_at=released_at, gone_at=deleted_at))
 
 
-def forget_old(tx: Transaction, now: float) -> None:
-    """Drops records that no call can see any more."""
-    for item in tx.all(ATTACHMENTS):
-        if item.detached_at is not None and now >= item.detached_at:
-            tx.delete(ATTACHMENTS, item.key)
-    for volume in tx.all(VOLUMES):
-        if is_gone(volume, now):
-            tx.delete(VOLUMES, volume.id)
-
-
 def volume_shown(volume: Volume, held: list[Attachment], now: float) -> dict[str, Any]:
     return {
         "VolumeId": volume.id,

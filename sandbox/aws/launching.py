@@ -110,7 +110,7 @@ def addresses(call: Call, subnet: Subnet, count: int) -> list[str]:
     if len(found) < count:
         raise AwsError(
             "InsufficientFreeAddressesInSubnet",
-            f"There are not enough free addresses in subnet '{subnet.id}' to satisfy the requested number of instances.",
+            f"There are not enough free addresses in subnet '{subnet.id}' for the requested number of instances.",
         )
     return found
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.aws import tagging
+from sandbox.aws.auth import ACCOUNT
 from sandbox.aws.disks import Attachment
 from sandbox.aws.errors import AwsError
 from sandbox.aws.instance_types import find_type
@@ -249,7 +250,7 @@ def _interface_shown(instance: Instance, groups: list[dict[str, str]], now: floa
         "SubnetId": instance.subnet_id,
         "VpcId": instance.vpc_id,
         "Description": "",
-        "OwnerId": "123456789012",
+        "OwnerId": ACCOUNT,
         "Status": "in-use",
         "MacAddress": "02:00:" + ":".join(digits),
         "PrivateIpAddress": instance.private_ip,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import sys
+import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,6 +16,8 @@ from typing import Any
 from sandbox.aws.auth import HttpRequest
 from sandbox.aws.errors import unsupported
 from sandbox.aws.store import Transaction
+
+log = logging.getLogger(__name__)
 
 # The one zone list that is needed often; known here so that the first disk does not wait for moto to load.
 _KNOWN_ZONES = {"us-east-1": [f"us-east-1{letter}" for letter in "abcdef"]}
@@ -75,7 +77,7 @@ class Moto:
 
     def warm_up(self) -> None:
         """Loads moto in the background, so that the simulator is ready before it is."""
-        threading.Thread(target=self._load, name="moto", daemon=True).start()
+        threading.Thread(target=self.ec2, args=("us-east-1",), name="moto", daemon=True).start()
 
     def zones(self, region: str) -> list[str]:
         return _KNOWN_ZONES.get(region) or [
@@ -92,7 +94,10 @@ class Moto:
             from moto.ec2.models import ec2_backends
 
             self._reseed("ec2", region)
-            backend = ec2_backends[self._account][region]
+            backends = ec2_backends[self._account]
+            if region not in backends.regions:
+                raise unsupported(f"The sandbox has no region '{region}'")
+            backend = backends[region]
             if SANDBOX_IMAGE.id not in backend.amis:
                 _add_sandbox_image(backend)
             return backend
@@ -206,7 +211,7 @@ class Moto:
         except Exception as error:
             # moto raises for what it lacks and for parameters it did not expect; neither may end a client's
             # connection, and a 5xx would be retried for nothing.
-            print(f"moto failed: {error!r}", file=sys.stderr, flush=True)
+            log.warning("moto failed: %r", error)
             raise unsupported(f"The sandbox cannot do this: {error}") from error
         kept = {
             name: value for name, value in headers.items() if name.lower() not in ("content-length", "server")

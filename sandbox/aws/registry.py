@@ -87,6 +87,9 @@ class Taggable:
     all: Callable[[Call], list[Any]]
 
 
+Housekeeper = Callable[[Transaction, float, Limits], None]
+
+HOUSEKEEPERS: list[Housekeeper] = []
 ACTIONS: dict[tuple[str, str], Action] = {}
 TAGGABLES: dict[str, Taggable] = {}
 
@@ -111,6 +114,12 @@ def refuse(reason: str, *names: str, service: str = "ec2") -> None:
 
 def taggable(kind: Taggable) -> None:
     TAGGABLES[kind.prefix] = kind
+
+
+def housekeeping(task: Housekeeper) -> Housekeeper:
+    """Announces a function that drops records no call can see any more; it runs now and then."""
+    HOUSEKEEPERS.append(task)
+    return task
 
 
 def load_actions() -> None:

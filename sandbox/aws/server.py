@@ -4,15 +4,17 @@ interface under `/_sandbox/`. Started by `sandbox.aws.__main__`."""
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import sys
-import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from sandbox.aws.admin_routes import AdminRoutes
 from sandbox.aws.auth import HttpRequest
 from sandbox.aws.moto_proxy import Reply
 from sandbox.aws.simulator import Simulator
+
+log = logging.getLogger(__name__)
 
 # An idle connection ends after this, so that clients which never close do not pile up threads.
 _IDLE_SECONDS = 120
@@ -42,7 +44,7 @@ class Server(ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is no news; anything else is a fault of ours and goes to the log."""
         if not isinstance(sys.exception(), OSError):
-            traceback.print_exc()
+            log.exception("a connection failed")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -59,6 +61,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = do_POST = do_PUT = do_GET
+
+    def handle_expect_100(self) -> bool:
+        """S3 clients wait a second for this line before they send a body, so it must leave the buffer."""
+        going_on = super().handle_expect_100()
+        self.wfile.flush()
+        return going_on
 
     def log_message(self, format: str, *args: object) -> None:
         """The log of calls replaces the line per request that the base class prints."""

@@ -3,13 +3,12 @@ in its transaction, what is written down and what is answered. Used by `sandbox.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
 import sqlite3
-import sys
 import time
-import traceback
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,17 +16,20 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from sandbox.aws import auth, calls, faults, protocol, registry, settings
-from sandbox.aws.auth import KEYS, HttpRequest, Key
+from sandbox.aws.auth import ACCOUNT, KEYS, HttpRequest, Key
 from sandbox.aws.clock import Clock, ClockState
 from sandbox.aws.errors import AwsError, unsupported
 from sandbox.aws.faults import Fault
 from sandbox.aws.moto_proxy import Moto, Reply
-from sandbox.aws.registry import ACTIONS, IDENTITY, REFUSED, TAGGABLES, Call, Identity
+from sandbox.aws.registry import ACTIONS, HOUSEKEEPERS, IDENTITY, REFUSED, TAGGABLES, Call, Identity
 from sandbox.aws.store import Store, Table, Transaction
 from sandbox.aws.throttle import Throttle
 
-ACCOUNT = "123456789012"
+log = logging.getLogger(__name__)
+
 CLOCK = Table("clock", ClockState)
+# Old records cost a little time per call; how many gather between two clearings hardly matters.
+_TIDY_EVERY_SECONDS = 300.0
 # The only calls that identify their caller by what they carry and not by a signature.
 _UNSIGNED = {("sts", "AssumeRoleWithWebIdentity"), ("sts", "AssumeRoleWithSAML")}
 
@@ -75,6 +77,7 @@ class Simulator:
             ]
             tx.commit()
         self.seed = identity.seed
+        self._tidied_at = self.clock.now()
         self.throttle = Throttle()
         self.moto = Moto(ACCOUNT, self.seed, journal)
 
@@ -91,11 +94,11 @@ class Simulator:
             self._note(asked, dropped.outcome)
             reply = Reply(0, b"", dropped=True)
         except sqlite3.Error as error:
-            print(f"the state file cannot be written: {error}", file=sys.stderr, flush=True)
+            log.error("the state file cannot be written: %s", error)
             reply = self._refusal(asked, AwsError("InternalError", "An internal error has occurred", 500))
         except Exception:
             # A fault of the simulator itself must reach its log in full and the client in the vendor's form.
-            traceback.print_exc()
+            log.exception("%s %s failed", asked.service, asked.action)
             reply = self._refusal(asked, AwsError("InternalError", "An internal error has occurred", 500))
             self._note(asked, "InternalError")
         reply.headers.setdefault("x-amzn-RequestId", asked.request_id)
@@ -125,6 +128,7 @@ class Simulator:
                 self._suffer(asked, fault)
         with self.store.begin() as tx:
             limits = settings.limits(tx)
+            self._tidy(tx, limits)
             if not self.throttle.allows(limits.throttle, asked.action, self.clock.now()):
                 raise _throttled(asked.service)
             reply = self._serve(asked, tx, limits)
@@ -134,6 +138,16 @@ class Simulator:
             if fault.when == "after" or fault.effect == "drop-after":
                 self._suffer(asked, fault)
         return reply
+
+    def _tidy(self, tx: Transaction, limits: settings.Limits) -> None:
+        """Now and then drops what no call can see any more; in a transaction of its own."""
+        now = self.clock.now()
+        if now - self._tidied_at < _TIDY_EVERY_SECONDS:
+            return
+        self._tidied_at = now
+        for task in HOUSEKEEPERS:
+            task(tx, now, limits)
+        tx.commit()
 
     def _strike(self, asked: _Asked) -> list[Fault]:
         with self.store.begin() as tx:
@@ -214,9 +228,13 @@ class Simulator:
 
     def _note(self, asked: _Asked, outcome: str) -> None:
         """Writes down a call that changed nothing, or whose change is already committed."""
-        with self.store.begin() as tx:
-            self._record(tx, asked, outcome)
-            tx.commit()
+        try:
+            with self.store.begin() as tx:
+                self._record(tx, asked, outcome)
+                tx.commit()
+        except sqlite3.Error as error:
+            # A full disk must not take the answer from the client: it is the answer that tells what is wrong.
+            log.error("the state file cannot be written: %s", error)
 
     def _record(self, tx: Transaction, asked: _Asked, outcome: str) -> None:
         real_now = self._real()

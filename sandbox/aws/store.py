@@ -41,7 +41,10 @@ class Store:
             self._db = _open(path)
             for table, key, body in self._db.execute("SELECT kind, id, body FROM records"):
                 self._raw.setdefault(table, {})[key] = body
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreError) as error:
+            self._guard.close()
+            if isinstance(error, StoreError):
+                raise
             raise StoreError(
                 f"{path} is not a usable state file ({error}); name another file or delete it"
             ) from error
@@ -144,6 +147,10 @@ class Transaction:
         self._changes = {}
         self._statements = []
 
+    def items(self, table: Table[R]) -> list[tuple[str, R]]:
+        merged = {**self._store._committed(table), **self._changes.get(table.name, {})}
+        return [(key, record) for key, record in merged.items() if record is not None]
+
     def put(self, table: Table[R], key: str, record: R) -> None:
         self._store._committed(table)
         self._changes.setdefault(table.name, {})[key] = record
@@ -163,13 +170,15 @@ def _guard(path: Path) -> Any:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         guard = path.with_name(path.name + ".lock").open("a")
-        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise StoreError(f"{path} is in use by another simulator; stop it or name another file") from None
     except OSError as error:
         raise StoreError(
             f"cannot write {path}: {error.strerror}; name a file in a writable folder"
         ) from error
+    try:
+        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        guard.close()
+        raise StoreError(f"{path} is in use by another simulator; stop it or name another file") from None
     return guard
 
 

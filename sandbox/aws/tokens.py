@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sandbox.aws.errors import AwsError
-from sandbox.aws.registry import Call
-from sandbox.aws.store import Table
+from sandbox.aws.registry import TAGGABLES, Call, housekeeping
+from sandbox.aws.settings import Limits
+from sandbox.aws.store import Table, Transaction
 
 _MAX_TOKEN_LENGTH = 64
+# The vendor promises a day; a guess on the safe side.
+_KEPT_SECONDS = 48 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,25 @@ def remember(call: Call, made: list[str]) -> None:
         call.tx.put(TOKENS, _key(call, token), Token(_fingerprint(call.form), made, call.now))
 
 
+@housekeeping
+def forget_tokens(tx: Transaction, now: float, limits: Limits) -> None:
+    """A token of something that still exists is kept for good: forgetting it would let a retry make a second."""
+    for key, token in tx.items(TOKENS):
+        if now - token.at > _KEPT_SECONDS and not any(_exists(tx, made) for made in token.made):
+            tx.delete(TOKENS, key)
+
+
 def already_deleted() -> AwsError:
     return AwsError(
         "IdempotentParameterMismatch",
         "The client token you have provided is associated with a resource that is already deleted. "
         "Please use a different client token.",
     )
+
+
+def _exists(tx: Transaction, made: str) -> bool:
+    kind = TAGGABLES.get(made.partition("-")[0])
+    return kind is not None and tx.find(kind.table, made) is not None
 
 
 def _key(call: Call, token: str) -> str:

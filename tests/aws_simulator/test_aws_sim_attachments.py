@@ -72,7 +72,11 @@ def test_a_device_name_is_free_again_after_detaching(cloud):
 def test_an_ill_formed_device_name_is_refused(cloud, refused):
     volume, instance = cloud.volume(), cloud.instance()
     refused(
-        "InvalidParameterValue", cloud.ec2.attach_volume, VolumeId=volume, InstanceId=instance, Device="disk one"
+        "InvalidParameterValue",
+        cloud.ec2.attach_volume,
+        VolumeId=volume,
+        InstanceId=instance,
+        Device="disk one",
     )
 
 
@@ -95,7 +99,9 @@ def test_an_instance_takes_as_many_volumes_as_its_type_allows(cloud, refused):
 def test_a_volume_still_creating_is_refused(cloud, refused):
     instance = cloud.instance()
     volume = cloud.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"]
-    refused("IncorrectState", cloud.ec2.attach_volume, VolumeId=volume, InstanceId=instance, Device="/dev/sdf")
+    refused(
+        "IncorrectState", cloud.ec2.attach_volume, VolumeId=volume, InstanceId=instance, Device="/dev/sdf"
+    )
 
 
 def test_an_attached_volume_is_not_deleted(cloud, refused):
@@ -113,7 +119,9 @@ def test_a_stopped_instance_takes_a_volume_and_a_terminated_one_does_not(cloud, 
     assert cloud.show_volume(first)["Attachments"][0]["State"] == "attached"
     cloud.ec2.terminate_instances(InstanceIds=[instance])
     cloud.admin.advance(5)
-    refused("IncorrectState", cloud.ec2.attach_volume, VolumeId=second, InstanceId=instance, Device="/dev/sdg")
+    refused(
+        "IncorrectState", cloud.ec2.attach_volume, VolumeId=second, InstanceId=instance, Device="/dev/sdg"
+    )
 
 
 def test_detaching_from_the_wrong_instance_is_refused(cloud, refused):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from sandbox.aws.admin import AdminError
@@ -63,10 +65,16 @@ def test_an_error_after_applying_hides_a_success(cloud, refused):
 
 
 def test_a_delay_takes_real_time_and_holds_up_nobody_else(cloud):
-    cloud.admin.add_fault("delay", "DescribeTags", seconds=0.4)
+    cloud.admin.add_fault("delay", "DescribeTags", seconds=0.5)
     started = time.monotonic()
-    cloud.ec2.describe_tags()
-    assert time.monotonic() - started >= 0.4
+    with ThreadPoolExecutor(1) as pool:
+        delayed = pool.submit(cloud.ec2.describe_tags)
+        while not cloud.admin.faults()[0]["hits"]:
+            cloud.simulator.client().describe_volumes(MaxResults=5)
+        cloud.ec2.describe_volumes(MaxResults=5)
+        assert not delayed.done()
+        delayed.result()
+    assert time.monotonic() - started >= 0.5
 
 
 def test_a_slow_volume_stays_longer_in_its_state(cloud):
@@ -114,23 +122,6 @@ def test_a_fault_meets_only_the_resource_it_names(cloud, refused):
 def test_a_fault_meets_what_moto_serves_as_well(cloud, refused):
     cloud.admin.add_fault("error", "ListRoles", code="Boom")
     refused("Boom", cloud.simulator.client("iam").list_roles)
-
-
-def test_chance_is_the_same_for_the_same_seed(cloud):
-    def run() -> list[bool]:
-        hits = []
-        for _ in range(20):
-            before = cloud.admin.faults()[0]["hits"]
-            try:
-                cloud.ec2.describe_volumes(MaxResults=5)
-            except ClientError:
-                assert cloud.admin.faults()[0]["hits"] == before + 1
-            hits.append(cloud.admin.faults()[0]["hits"] > before)
-        return hits
-
-    cloud.admin.add_fault("throttle", "DescribeVolumes", count=None, probability=0.5)
-    hits = run()
-    assert 3 < sum(hits) < 17
 
 
 @pytest.mark.parametrize(
@@ -182,8 +173,6 @@ def test_the_log_tells_action_token_outcome_and_what_was_made(cloud, refused):
 
 
 def test_a_client_that_gives_up_early_is_no_trouble_for_others(cloud):
-    from botocore.config import Config
-
     cloud.admin.add_fault("delay", "DescribeVolumes", seconds=0.6)
     hasty = cloud.simulator.client(config=Config(retries={"total_max_attempts": 1}, read_timeout=0.2))
     with pytest.raises(ReadTimeoutError):

@@ -120,7 +120,9 @@ def test_pages_of_instances_hold_each_once(cloud):
     pages = cloud.ec2.get_paginator("describe_instances").paginate(
         Filters=[{"Name": "tag:page", "Values": ["i"]}], PaginationConfig={"PageSize": 5}
     )
-    found = [item["InstanceId"] for page in pages for group in page["Reservations"] for item in group["Instances"]]
+    found = [
+        item["InstanceId"] for page in pages for group in page["Reservations"] for item in group["Instances"]
+    ]
     assert sorted(found) == sorted(item["InstanceId"] for item in made)
 
 
@@ -176,7 +178,9 @@ def test_a_launch_template_fills_in_what_the_request_leaves_out(cloud):
         LaunchTemplateData={
             "ImageId": SANDBOX_IMAGE.id,
             "InstanceType": "m7i.large",
-            "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "from", "Value": "template"}]}],
+            "TagSpecifications": [
+                {"ResourceType": "instance", "Tags": [{"Key": "from", "Value": "template"}]}
+            ],
         },
     )
     made = cloud.ec2.run_instances(LaunchTemplate={"LaunchTemplateName": "pool"}, MinCount=1, MaxCount=1)
@@ -190,7 +194,10 @@ def test_machine_types_tell_their_limits(cloud, refused):
     assert (shown["VCpuInfo"]["DefaultVCpus"], shown["MemoryInfo"]["SizeInMiB"]) == (8, 32768)
     refused("InvalidInstanceType", cloud.ec2.describe_instance_types, InstanceTypes=["x.y"])
     small = cloud.ec2.describe_instance_types(
-        Filters=[{"Name": "vcpu-info.default-vcpus", "Values": ["2"]}, {"Name": "instance-type", "Values": ["t3.*"]}]
+        Filters=[
+            {"Name": "vcpu-info.default-vcpus", "Values": ["2"]},
+            {"Name": "instance-type", "Values": ["t3.*"]},
+        ]
     )["InstanceTypes"]
     assert {item["VCpuInfo"]["DefaultVCpus"] for item in small} == {2}
 

@@ -42,7 +42,9 @@ def test_the_aws_cli_makes_and_finds_a_volume(cloud):
         *("ec2", "create-volume", "--availability-zone", "us-east-1a", "--size", "8", "--volume-type", "gp3"),
         *("--tag-specifications", "ResourceType=volume,Tags=[{Key=by,Value=cli}]"),
     )
-    found = answer(cloud, "ec2", "describe-volumes", "--filters", "Name=tag:by,Values=cli", "--page-size", "5")
+    found = answer(
+        cloud, "ec2", "describe-volumes", "--filters", "Name=tag:by,Values=cli", "--page-size", "5"
+    )
     assert [item["VolumeId"] for item in found["Volumes"]] == [made["VolumeId"]]
 
 

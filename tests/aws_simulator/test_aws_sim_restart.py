@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,7 +20,9 @@ def volumes(client: Any) -> list[str]:
 
 def test_everything_is_there_after_sigkill(own_simulator):
     ec2, admin = own_simulator.client(), own_simulator.admin
-    instance = ec2.run_instances(ImageId="ami-05a9db0c000000001", InstanceType="m7i.large", MinCount=1, MaxCount=1)
+    instance = ec2.run_instances(
+        ImageId="ami-05a9db0c000000001", InstanceType="m7i.large", MinCount=1, MaxCount=1
+    )
     instance_id = instance["Instances"][0]["InstanceId"]
     volume = ec2.create_volume(**VOLUME, ClientToken="kept")["VolumeId"]
     admin.advance(5)
@@ -27,10 +30,18 @@ def test_everything_is_there_after_sigkill(own_simulator):
     ec2.create_tags(Resources=[volume], Tags=[{"Key": "kept", "Value": "yes"}])
     admin.set_limits(max_volumes=9)
     admin.add_fault("throttle", "DeleteVolume", count=2)
-    before = (ec2.describe_instances()["Reservations"], ec2.describe_volumes()["Volumes"], admin.clock()["now"])
+    before = (
+        ec2.describe_instances()["Reservations"],
+        ec2.describe_volumes()["Volumes"],
+        admin.clock()["now"],
+    )
     own_simulator.kill()
     own_simulator.start()
-    after = (ec2.describe_instances()["Reservations"], ec2.describe_volumes()["Volumes"], admin.clock()["now"])
+    after = (
+        ec2.describe_instances()["Reservations"],
+        ec2.describe_volumes()["Volumes"],
+        admin.clock()["now"],
+    )
     assert after == before
     assert ec2.create_volume(**VOLUME, ClientToken="kept")["VolumeId"] == volume
     assert admin.limits()["max_volumes"] == 9
@@ -151,3 +162,21 @@ def test_a_credentials_file_without_the_profile_is_told_in_one_line(tmp_path):
 def start(state: object, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sandbox.aws", "--state", str(state), *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=20)
+
+
+def test_old_records_are_dropped_and_their_tokens_with_them(own_simulator):
+    ec2, admin = own_simulator.client(), own_simulator.admin
+    kept = ec2.create_volume(**VOLUME, ClientToken="kept")["VolumeId"]
+    dropped = ec2.create_volume(**VOLUME, ClientToken="dropped")["VolumeId"]
+    admin.advance(10)
+    ec2.delete_volume(VolumeId=dropped)
+    for _ in range(2):  # the volume goes first, and its token when it is seen to be gone
+        admin.advance(50 * 3600)
+        ec2.describe_volumes()
+    own_simulator.stop()
+    with sqlite3.connect(own_simulator.state) as db:
+        kinds = dict(db.execute("SELECT kind, count(*) FROM records GROUP BY kind"))
+    db.close()
+    own_simulator.start()
+    assert (kinds["volume"], kinds["token"]) == (1, 1)
+    assert ec2.create_volume(**VOLUME, ClientToken="kept")["VolumeId"] == kept

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.aws import protocol
+from sandbox.aws import faults, protocol
 from sandbox.aws.clock import Clock
 from sandbox.aws.errors import AwsError
 from sandbox.aws.instance_types import max_volumes, same_device
@@ -144,7 +144,9 @@ def test_filters_know_wildcards_and_their_escape(pattern, names):
     things = [Thing("web-1"), Thing("web-22"), Thing("db"), Thing("a*b"), Thing("axb")]
     known = {"name": lambda thing: (thing.name,)}
     found = chosen(things, [{"Name": "name", "Values": [pattern]}], known, lambda thing: {})
-    assert [thing.name for thing in found] == (names if names is not None else [thing.name for thing in things])
+    assert [thing.name for thing in found] == (
+        names if names is not None else [thing.name for thing in things]
+    )
 
 
 def test_values_of_a_filter_are_alternatives_and_filters_add_up():
@@ -205,6 +207,22 @@ def test_a_bucket_fills_again_up_to_its_burst():
     assert [throttle.allows(rates, "A", 0) for _ in range(3)] == [True, True, False]
     assert [throttle.allows(rates, "A", 100) for _ in range(3)] == [True, True, False]
     assert throttle.allows(rates, "B", 0) is True
+
+
+def pattern_of_hits(folder: Path, seed: int) -> list[bool]:
+    store = Store(folder / "s.sqlite")
+    with store.begin() as tx:
+        faults.add(tx, "fault-1", {"effect": "throttle", "count": None, "probability": 0.5})
+        hits = [bool(faults.strike(tx, seed, "DescribeVolumes", [])) for _ in range(64)]
+    store.close()
+    return hits
+
+
+def test_chance_is_the_same_for_the_same_seed_and_another_for_another(tmp_path: Path):
+    first = pattern_of_hits(tmp_path, 7)
+    assert first == pattern_of_hits(tmp_path, 7)
+    assert first != pattern_of_hits(tmp_path, 8)
+    assert 16 < sum(first) < 48
 
 
 def test_names_of_devices_mean_the_same_place():

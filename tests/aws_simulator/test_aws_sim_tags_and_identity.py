@@ -11,7 +11,9 @@ def shown_tags(cloud, volume: str) -> dict[str, str]:
 
 
 def test_tags_are_added_changed_and_taken_off(cloud):
-    volume = cloud.volume(TagSpecifications=[{"ResourceType": "volume", "Tags": [{"Key": "a", "Value": "1"}]}])
+    volume = cloud.volume(
+        TagSpecifications=[{"ResourceType": "volume", "Tags": [{"Key": "a", "Value": "1"}]}]
+    )
     cloud.ec2.create_tags(Resources=[volume], Tags=[{"Key": "a", "Value": "2"}, {"Key": "b", "Value": "3"}])
     assert shown_tags(cloud, volume) == {"a": "2", "b": "3"}
     cloud.ec2.delete_tags(Resources=[volume], Tags=[{"Key": "a", "Value": "other"}, {"Key": "b"}])

@@ -9,7 +9,9 @@ import pytest
 
 
 def tags(**pairs: str) -> list[dict[str, Any]]:
-    return [{"ResourceType": "volume", "Tags": [{"Key": key, "Value": value} for key, value in pairs.items()]}]
+    return [
+        {"ResourceType": "volume", "Tags": [{"Key": key, "Value": value} for key, value in pairs.items()]}
+    ]
 
 
 def test_a_new_volume_is_creating_and_then_available(cloud):
@@ -58,7 +60,9 @@ def test_the_token_of_a_deleted_volume_is_refused_for_good(cloud, refused):
 def test_one_token_used_by_many_at_once_makes_one_volume(cloud):
     def create(_: int) -> str:
         client = cloud.simulator.client()
-        made = client.create_volume(AvailabilityZone="us-east-1a", Size=1, VolumeType="gp3", ClientToken="race")
+        made = client.create_volume(
+            AvailabilityZone="us-east-1a", Size=1, VolumeType="gp3", ClientToken="race"
+        )
         return str(made["VolumeId"])
 
     with ThreadPoolExecutor(8) as pool:
@@ -235,7 +239,9 @@ def test_what_is_not_simulated_is_refused_in_the_vendors_form(cloud, refused):
     volume = cloud.volume()
     error = refused("UnsupportedOperation", cloud.ec2.modify_volume, VolumeId=volume, Size=20)
     assert "does not simulate" in str(error)
-    refused("InvalidVolumeModification.NotFound", cloud.ec2.describe_volumes_modifications, VolumeIds=[volume])
+    refused(
+        "InvalidVolumeModification.NotFound", cloud.ec2.describe_volumes_modifications, VolumeIds=[volume]
+    )
 
 
 def test_the_status_of_a_volume_is_ok_when_it_is_made(cloud):
@@ -250,3 +256,8 @@ def test_the_sdk_waiters_work(cloud):
     cloud.ec2.delete_volume(VolumeId=volume)
     cloud.admin.advance(5)
     cloud.ec2.get_waiter("volume_deleted").wait(VolumeIds=[volume])
+
+
+def test_a_region_that_does_not_exist_is_refused(cloud, refused):
+    mars = cloud.simulator.client(region_name="mars-north-1")
+    refused("UnsupportedOperation", mars.create_volume, AvailabilityZone="mars-north-1a", Size=1)

@@ -18,12 +18,15 @@ from sandbox.aws.machines import (
     Instance,
     get_instance,
     get_instances,
+    has_vanished,
     instance_shown,
     instances,
     state_shown,
 )
 from sandbox.aws.protocol import timestamp
-from sandbox.aws.registry import Call, Params, Result, Taggable, action, taggable
+from sandbox.aws.registry import Call, Params, Result, Taggable, action, housekeeping, taggable
+from sandbox.aws.settings import Limits
+from sandbox.aws.store import Transaction
 
 taggable(Taggable("i", "instance", INSTANCES, get_instance, instances))
 
@@ -137,6 +140,13 @@ def terminate_instances(call: Call) -> Result:
         )
 
     return {"TerminatingInstances": _each(call, terminate)}
+
+
+@housekeeping
+def forget_instances(tx: Transaction, now: float, limits: Limits) -> None:
+    for item in tx.all(INSTANCES):
+        if has_vanished(item, now, limits.terminated_visible_seconds):
+            tx.delete(INSTANCES, item.id)
 
 
 def _apply_launch_template(call: Call) -> dict[str, str]:

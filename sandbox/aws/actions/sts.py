@@ -8,7 +8,12 @@ import secrets
 
 from sandbox.aws.auth import KEYS, Key
 from sandbox.aws.errors import AwsError
-from sandbox.aws.registry import Call, Result, action
+from sandbox.aws.registry import Call, Result, action, housekeeping
+from sandbox.aws.settings import Limits
+from sandbox.aws.store import Transaction
+
+# For a day an old key is told that it expired; later nobody knows it.
+_EXPIRED_SHOWN_SECONDS = 24 * 3600.0
 
 
 @action("GetCallerIdentity", service="sts")
@@ -37,6 +42,13 @@ def assume_role_with_web_identity(call: Call) -> Result:
 @action("GetSessionToken", service="sts", changes=True)
 def get_session_token(call: Call) -> Result:
     return {"Credentials": _hand_out(call, call.caller_arn, call.caller_id)}
+
+
+@housekeeping
+def forget_keys(tx: Transaction, now: float, limits: Limits) -> None:
+    for key in tx.all(KEYS):
+        if key.expires_at is not None and now > key.expires_at + _EXPIRED_SHOWN_SECONDS:
+            tx.delete(KEYS, key.access_key_id)
 
 
 def _assumed(call: Call, role_arn: str, session: str) -> Result:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sandbox.aws import tagging, tokens
 from sandbox.aws.disks import (
+    ATTACHMENTS,
     VOLUMES,
     Attachment,
     Volume,
@@ -22,7 +23,9 @@ from sandbox.aws.disks import (
 from sandbox.aws.errors import AwsError, invalid_combination, invalid_value, missing, unsupported
 from sandbox.aws.listing import Texts, chosen, flag, page
 from sandbox.aws.protocol import timestamp
-from sandbox.aws.registry import Call, Result, Taggable, action, taggable
+from sandbox.aws.registry import Call, Result, Taggable, action, housekeeping, taggable
+from sandbox.aws.settings import Limits
+from sandbox.aws.store import Transaction
 from sandbox.aws.volume_rules import VolumeSpec, complete
 
 taggable(Taggable("vol", "volume", VOLUMES, get_volume, volumes))
@@ -113,6 +116,16 @@ def describe_volume_attribute(call: Call) -> Result:
     if attribute == "productCodes":
         return {"VolumeId": volume.id, "ProductCodes": []}
     raise invalid_value(f"Value ({attribute}) for parameter attribute is invalid. Unknown attribute.")
+
+
+@housekeeping
+def forget_volumes(tx: Transaction, now: float, limits: Limits) -> None:
+    for attachment in tx.all(ATTACHMENTS):
+        if attachment.state(now) == "detached":
+            tx.delete(ATTACHMENTS, attachment.key)
+    for volume in tx.all(VOLUMES):
+        if is_gone(volume, now):
+            tx.delete(VOLUMES, volume.id)
 
 
 def make_volume(
