@@ -128,7 +128,6 @@ class Processes:
 
     def members(self) -> list[Running]:
         """Every living process of the sandbox, recorded or not."""
-        # One that is just becoming another program shows no environment: the records know it.
         recorded = (self.find(path.stem) for path in self._layout.processes.glob("*.json"))
         found = {running for running in recorded if running is not None}
         for entry in os.scandir("/proc"):
@@ -149,11 +148,7 @@ class Processes:
         return self._layout.processes / f"{name}.json"
 
     def _is_member(self, pid: int) -> bool:
-        try:
-            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        except OSError:
-            return False
-        return os.fsencode(f"{MEMBERSHIP}={self._layout.folder}") in variables
+        return os.fsencode(f"{MEMBERSHIP}={self._layout.folder}") in _environment(pid)
 
 
 def end(
@@ -190,6 +185,21 @@ def _start_ticks(pid: int) -> int | None:
         return None
     # Its first thread may be dead while others still hold the process's ports and files.
     return None if fields[0] in "ZX" and threads == 1 else int(fields[19])
+
+
+def _environment(pid: int) -> list[bytes]:
+    """Its variables; empty for what has none, such as the kernel's own threads."""
+    for _ in range(20):
+        try:
+            content = Path(f"/proc/{pid}/environ").read_bytes()
+            kernels = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[6]) & 0x200000
+        except OSError:
+            return []
+        if content or kernels or _start_ticks(pid) is None:
+            return content.split(b"\0")
+        # It is just becoming another program, and shows no environment for a moment.
+        time.sleep(0.005)
+    return []
 
 
 def _session(pid: int) -> int:

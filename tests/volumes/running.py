@@ -1,5 +1,6 @@
 """Runs activities as Temporal would, without its server and without real time."""
 
+import contextvars
 import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -53,7 +54,8 @@ class Runner:
             attempt=attempt,
             scheduled_time=datetime.now(UTC) - timedelta(seconds=since_seconds),
         )
-        return environment.run(activity, request)
+        # A context of its own: what other tests in this process set (when an attempt began) is not this one's.
+        return contextvars.Context().run(environment.run, activity, request)
 
 
 class FakeVolumesOfKubernetes:
