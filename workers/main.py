@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 
+from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError
 
+from activities.boundary import LogContext
 from activities.models.settings import Settings, SettingsError, load
 from workers.assembly import build_worker
 from workers.health import serve_health
@@ -19,17 +21,36 @@ log = logging.getLogger("supergiant.worker")
 
 
 def main() -> None:
-    logging.basicConfig(
-        level=os.environ.get("SUPERGIANT_LOG_LEVEL", "INFO"),
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-        stream=sys.stderr,
-    )
+    _log_to_stderr()
     code = _run()
     # A Python process that ends while Temporal's threads live may crash on the way out (sdk-python#300), so it
     # leaves without the interpreter's farewell once everything is drained and flushed.
     sys.stderr.flush()
     sys.stdout.flush()
     os._exit(code)
+
+
+def _log_to_stderr() -> None:
+    """Lines for people; within an activity they say which operation, step and attempt they belong to."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(LogContext())
+    handler.setFormatter(_Format())
+    asked = os.environ.get("SUPERGIANT_LOG_LEVEL", "INFO").upper()
+    known = logging.getLevelNamesMapping()
+    logging.basicConfig(level=known.get(asked, logging.INFO), handlers=[handler])
+    if asked not in known:
+        log.warning("SUPERGIANT_LOG_LEVEL is %r; known are %s", asked, ", ".join(known))
+
+
+class _Format(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s%(place)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = vars(record)
+        step = fields.get("step")
+        record.place = f" [{fields['operation']} {step} #{fields['attempt']}]" if step else ""
+        return super().format(record)
 
 
 def _run() -> int:
@@ -39,14 +60,15 @@ def _run() -> int:
         return _fail(str(error), error.help)
     try:
         asyncio.run(serve(settings))
-    except (RuntimeError, RPCError, TimeoutError) as error:
-        where = settings.temporal.address or "the configured address"
-        return _fail(
-            f"Temporal at {where} cannot be reached: {error}", "start it, or mend [temporal] in the settings"
-        )
+    except CannotConnect as error:
+        return _fail(str(error), "start it, or mend [temporal] in the settings")
     except OSError as error:
         return _fail(f"cannot listen: {error}", "choose other addresses in [worker] of the settings")
     return 0
+
+
+class CannotConnect(Exception):
+    pass
 
 
 async def serve(settings: Settings) -> None:
@@ -55,7 +77,7 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
-    client = await connect(settings.temporal, runtime=_runtime(settings), identity=f"worker-{os.getpid()}")
+    client = await _connected(settings)
     worker = build_worker(settings, client)
     await keep_schedules(client, sorted(settings.clusters))
     health = await serve_health(settings.worker.health_address, lambda: worker.is_running)
@@ -71,6 +93,15 @@ async def serve(settings: Settings) -> None:
         log.info("stopping: activities get %s to finish", settings.worker.graceful_shutdown)
 
 
+async def _connected(settings: Settings) -> Client:
+    runtime = _runtime(settings)
+    try:
+        return await connect(settings.temporal, runtime=runtime, identity=f"worker-{os.getpid()}")
+    except (RuntimeError, RPCError, TimeoutError) as error:
+        where = settings.temporal.address or "the configured address"
+        raise CannotConnect(f"Temporal at {where} cannot be reached: {error}") from error
+
+
 def _runtime(settings: Settings) -> Runtime:
     metrics = PrometheusConfig(
         bind_address=settings.worker.metrics_address,
@@ -78,7 +109,10 @@ def _runtime(settings: Settings) -> Runtime:
         counters_total_suffix=True,
         unit_suffix=True,
     )
-    return Runtime(telemetry=TelemetryConfig(metrics=metrics))
+    try:
+        return Runtime(telemetry=TelemetryConfig(metrics=metrics))
+    except ValueError as error:
+        raise OSError(f"{settings.worker.metrics_address} for metrics: {error}") from error
 
 
 def _fail(message: str, help_text: str) -> int:

@@ -65,15 +65,13 @@ class ClusterSettings:
 @dataclass(frozen=True, kw_only=True)
 class WorkerSettings:
     """How a worker runs. `graceful_shutdown` is what running activities get before they are cancelled;
-    `retention` how long a replaced or deleted component's disks are kept; `ready_timeout` how long an
-    instance may take to become ready before its step parks."""
+    `retention` how long a replaced or deleted component's disks are kept."""
 
     metrics_address: str = "127.0.0.1:9464"
     health_address: str = "127.0.0.1:9465"
     max_activities: int = 50
     graceful_shutdown: timedelta = timedelta(seconds=20)
     retention: timedelta = timedelta(days=7)
-    ready_timeout: timedelta = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,14 +68,14 @@ def test_the_environment_wins(path: Path) -> None:
             "SUPERGIANT_CLUSTERS_EAST_1_ZONES": "a, b,c",
             "SUPERGIANT_CLUSTERS_EAST_1_PROFILE": "other",
             "SUPERGIANT_WORKER_MAX_ACTIVITIES": "9",
-            "SUPERGIANT_WORKER_READY_TIMEOUT": "2m",
+            "SUPERGIANT_WORKER_RETENTION": "2m",
         },
     )
     assert settings.temporal.address == "there:1"
     assert settings.clusters["east-1"].zones == ("a", "b", "c")
     assert settings.clusters["east-1"].cloud_options["profile"] == "other"
     assert settings.worker.max_activities == 9
-    assert settings.worker.ready_timeout == timedelta(minutes=2)
+    assert settings.worker.retention == timedelta(minutes=2)
 
 
 def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
