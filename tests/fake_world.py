@@ -75,6 +75,8 @@ class FakeWorld:
         self.things: set[str] = set()  # "namespace", "services/db", "instance/db/0", …
         self.records: dict[str, ReleaseRecord] = {}
         self.fail: dict[str, str] = {}
+        self.untouched: set[str] = set()
+        self.recorded = True  # whether a delete finds a release record
         self.flaky: dict[str, int] = {}
         self.hold: dict[str, asyncio.Event] = {}
         self.reached: dict[str, asyncio.Event] = {}
@@ -99,12 +101,8 @@ class FakeWorld:
                 self.flaky[key] -= 1
                 raise ApplicationError("try again")
             if key in self.fail:
-                raise ApplicationError(
-                    self.fail[key],
-                    {"help": "ask the administrator"},
-                    type="QuotaExceeded",
-                    non_retryable=True,
-                )
+                detail = {"help": "ask the administrator", "untouched": key in self.untouched}
+                raise ApplicationError(self.fail[key], detail, type="QuotaExceeded", non_retryable=True)
 
     async def _until_released(self, event: asyncio.Event) -> None:
         # Like a thread in an SDK call, it takes no notice of a cancel, but beats.
@@ -181,7 +179,7 @@ class FakeWorld:
             instances=list(range(len(record.zones))),
             claims=[disk.claim for disk in disks],
             disks=disks,
-            record=record,
+            record=record if self.recorded else None,
         )
 
     @activity.defn(name="read-policy")

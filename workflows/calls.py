@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from temporalio import workflow
 from temporalio.exceptions import is_cancelled_exception
 
-from workflows.patience import CHANGE
+from workflows.patience import CHANGE, WAITING
 
 T = TypeVar("T")
 #: An activity call that can be made again; the number is how often a person has said "retry".
@@ -24,6 +24,11 @@ def call(activity: Any, request: Any, **patience: Any) -> Call:
         return workflow.execute_activity_method(activity, argument, activity_id=request.step, **options)
 
     return do
+
+
+def undoing(activity: Any, request: Any) -> Call:
+    """An activity call as an undo: what cannot be undone within our patience parks, and a person decides."""
+    return call(activity, request, **WAITING)
 
 
 async def detached(work: Coroutine[Any, Any, T]) -> T:

@@ -38,6 +38,7 @@ class CarryOut:
     ) -> None:
         self._request, self._plan, self._behind = request, plan, behind
         self._children: dict[str, workflow.ChildWorkflowHandle[Any, Any]] = {}
+        self._checked: set[str] = set()
         self._told: set[str] = set()
         self._decided: dict[str, str] = {}
         self._stopping = False
@@ -73,6 +74,8 @@ class CarryOut:
 
     def heard(self, report: Report) -> None:
         """A report of an inner workflow."""
+        if report.checked:
+            self._checked.add(report.component)
         if report.told:
             self._told.add(report.component)
         if report.no_way_back:
@@ -132,18 +135,14 @@ class CarryOut:
         await asyncio.gather(waiting, return_exceptions=True)
 
     async def _in_their_order(self) -> None:
-        """Let each story begin when those it comes after are done; settle when all are, stop when one fails."""
-        waiting = {one.component: set(one.after) for one in self._plan.components}
-        present = set(waiting)
-        while waiting and not self._over:
-            ready = [name for name, after in waiting.items() if after & present <= self._told]
-            for name in ready:
-                del waiting[name]
-                if self._together:
-                    await _say(self._children[name], "go")
-            before = len(self._told)
-            if waiting:
-                await workflow.wait_condition(lambda b=before: len(self._told) > b or self._over)  # type: ignore[misc]
+        """Let each story begin when those it comes after are done; settle when all are, stop when one fails.
+
+        None begins before all have seen that their facts hold: to plan again after something was made would
+        mean to undo it first.
+        """
+        if self._together:
+            await workflow.wait_condition(lambda: len(self._checked) == len(self.runs) or self._over)
+            await self._let_go()
         await workflow.wait_condition(lambda: len(self._told) == len(self.runs) or self._over)
         if self._over:
             self.stop()
@@ -153,10 +152,23 @@ class CarryOut:
         for child in self._children.values():
             await _say(child, "settle")
 
+    async def _let_go(self) -> None:
+        waiting = {one.component: set(one.after) for one in self._plan.components}
+        present = set(waiting)
+        while waiting and not self._over:
+            ready = [name for name, after in waiting.items() if after & present <= self._told]
+            for name in ready:
+                del waiting[name]
+                await _say(self._children[name], "go")
+            seen = len(self._told)
+            if waiting:
+                await workflow.wait_condition(lambda seen=seen: len(self._told) > seen or self._over)  # type: ignore[misc]
+
     async def _settle_what_cannot_stop(self) -> None:
         """A cancel that crossed a point of no return leaves a story that rolls forward: let it end."""
         while not all(child.done() for child in self._children.values()):
-            forward = [name for name in self._told & self._decided.keys() if not self._children[name].done()]
+            both = sorted(self._told & self._decided.keys())
+            forward = [name for name in both if not self._children[name].done()]
             for name in forward:
                 self._told.discard(name)
                 await _say(self._children[name], "settle")
@@ -176,7 +188,7 @@ class CarryOut:
         for run in self.runs:
             child = self._children.get(run.component)
             outcome = await _ended(child) if child else Outcome(state=StoryState.UNDONE, cancelled=True)
-            run.state, run.steps = outcome.state.value, outcome.steps
+            run.state, run.steps = outcome.state.value, [step.trimmed() for step in outcome.steps]
             outcomes.append(outcome)
         return outcomes
 

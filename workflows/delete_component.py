@@ -1,6 +1,7 @@
 """Deletes a component: what holds data is kept first, then everything is stopped and removed."""
 
-from datetime import timedelta
+import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -28,61 +29,82 @@ from activities.models.volumes import (
     VolumeState,
 )
 from activities.volumes import VolumeActivities
-from workflows.calls import Call, call
+from workflows.calls import Call, call, undoing
 from workflows.models.runs import RunComponent
 from workflows.models.steps import Outcome
-from workflows.patience import CHANGE
+from workflows.patience import CHANGE, WAITING
+from workflows.planning.delete import disks_at_stake
 from workflows.story import FactsChanged, Story
+
+#: A mark that no sweep ever takes for over, for as long as the delete can still be undone.
+FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 @workflow.defn(name="delete-component")
 class DeleteComponentWorkflow(Story):
     @workflow.run
     async def run(self, run: RunComponent) -> Outcome:
-        return await self.told(run, self.delete)
+        return await self.told(run, self.see_that_the_facts_hold, self.delete)
 
     async def delete(self, run: RunComponent) -> None:
-        plan, say = run.plan, Words(run)
-        found = say.found
-        await self._see_that_the_facts_still_hold(run)
-        if plan.keep_seconds and found.disks:
-            until = workflow.now() + timedelta(seconds=plan.keep_seconds)
+        say = Words(run)
+        found, keeping = say.found, bool(run.plan.keep_seconds)
+        if keeping and say.disks:
             await self.step(
                 say.key("keep"),
-                call(VolumeActivities.keep_volumes, say.keep(until)),
-                undo=call(VolumeActivities.keep_volumes, say.keep(None)),
+                call(VolumeActivities.keep_volumes, say.keep("keep", FOR_EVER)),
+                undo=undoing(VolumeActivities.keep_volumes, say.keep("keep/undo", None)),
             )
-            self.saw(say.key("keep"), f"kept until {until:%Y-%m-%d %H:%M} UTC")
         await self.side_by_side([self._stop(say, number) for number in found.instances])
         if found.claims:
             await self.step(say.key("claims"), say.unbind_all, undo=say.bind_all if found.record else None)
         await self.step(
             say.key("services"),
-            call(ComponentActivities.remove_services, say.removal("services")),
+            call(ComponentActivities.remove_services, say.removal("services"), **WAITING),
             undo=say.services_again(),
         )
-        if not plan.keep_seconds and found.disks:
-            await self.step(say.key("disks"), call(VolumeActivities.delete_volumes, say.delete_disks()))
+        if not keeping and say.disks:
+            await self.step(
+                say.key("disks"),
+                call(VolumeActivities.delete_volumes, say.delete_disks(), **WAITING),
+            )
         await self.step(
             say.key("release"),
-            call(ComponentActivities.remove_release, say.no_release()),
+            call(ComponentActivities.remove_release, say.no_release(), **WAITING),
             undo=say.release_again(),
         )
-        if not plan.keep_seconds:
+        if not keeping:
             await self.step(
-                say.key("secrets"), call(ComponentActivities.remove_secrets, say.removal("secrets"))
+                say.key("secrets"),
+                call(ComponentActivities.remove_secrets, say.removal("secrets"), **WAITING),
             )
-        await self.step(say.key("namespace"), call(ComponentActivities.remove_namespace, say.namespace()))
+        await self.step(
+            say.key("namespace"),
+            call(ComponentActivities.remove_namespace, say.namespace("namespace"), **WAITING),
+            undo=say.namespace_again(),
+        )
+        if keeping and say.disks:
+            await self._set_the_end(say, run.plan.keep_seconds)
 
     async def _stop(self, say: "Words", number: int) -> None:
         await self.step(
             say.key(number, "stop"),
-            call(InstanceActivities.remove_instance, say.stop(number)),
+            call(InstanceActivities.remove_instance, say.stop(number), **WAITING),
             undo=say.start_again(number),
             lane=str(number),
         )
 
-    async def _see_that_the_facts_still_hold(self, run: RunComponent) -> None:
+    async def _set_the_end(self, say: "Words", keep_seconds: int) -> None:
+        """Last, because a delete that is parked for longer than the disks are kept must still be undoable."""
+        until = workflow.now() + timedelta(seconds=keep_seconds)
+        await self.step(
+            say.key("until"),
+            call(VolumeActivities.keep_volumes, say.keep("until", until)),
+            undo=undoing(VolumeActivities.keep_volumes, say.keep("until/undo", FOR_EVER)),
+        )
+        self.saw(say.key("until"), f"kept until {until:%Y-%m-%d %H:%M} UTC")
+
+    async def see_that_the_facts_hold(self, run: RunComponent) -> None:
         plan = run.plan
         request = ReadDeleteFacts(cluster=run.cluster, app=plan.app, components=[plan.component])
         facts: DeleteFacts = await workflow.execute_activity_method(
@@ -99,13 +121,13 @@ class Words:
     def __init__(self, run: RunComponent) -> None:
         assert run.plan.found is not None
         self.run, self.plan, self.found = run, run.plan, run.plan.found
+        self.disks = disks_at_stake(self.found, self.plan.keep_seconds)
 
     def key(self, *parts: Any) -> str:
         return "/".join([self.found.component, *(str(part) for part in parts)])
 
-    def keep(self, until: Any) -> KeepVolumes:
-        step = "keep" if until else "keep/undo"
-        return KeepVolumes(**self._base(step), volumes=[d.id for d in self.found.disks], keep_until=until)
+    def keep(self, step: str, until: datetime | None) -> KeepVolumes:
+        return KeepVolumes(**self._base(step), volumes=[d.id for d in self.disks], keep_until=until)
 
     def stop(self, number: int) -> RemoveInstance:
         return RemoveInstance(**self._named(f"{number}/stop"), instance=number)
@@ -114,33 +136,38 @@ class Words:
         record = self.found.record
         if record is None or number >= len(record.zones):
             return None
-        request = InstanceRequest(
-            **self._of_record(f"{number}/stop/undo", record),
-            instance=number,
-            zone=record.zones[number],
-            claims=record.claims[number],
-        )
-        return call(InstanceActivities.start_instance, request)
+        claims = {"instance": number, "zone": record.zones[number], "claims": record.claims[number]}
+        start = InstanceRequest(**self._of_record(f"{number}/stop/undo", record), **claims)
+        ready = InstanceRequest(**self._of_record(f"{number}/stop/undo/ready", record), **claims)
+
+        async def start_and_see(tries: int) -> None:
+            await undoing(InstanceActivities.start_instance, start)(tries)
+            await undoing(InstanceActivities.await_ready, ready)(tries)
+
+        return start_and_see
 
     async def unbind_all(self, tries: int) -> None:
-        for claim in self.found.claims:
-            request = UnbindVolume(**self._base(f"claims/{claim}"), app=self.plan.app, claim=claim)
-            await call(InstanceActivities.unbind_volume, request)(tries)
+        requests = [
+            UnbindVolume(**self._base(f"claims/{claim}"), app=self.plan.app, claim=claim)
+            for claim in self.found.claims
+        ]
+        await asyncio.gather(
+            *(call(InstanceActivities.unbind_volume, one, **WAITING)(tries) for one in requests)
+        )
 
     async def bind_all(self, tries: int) -> None:
-        for disk in self.found.disks:
-            if disk.claim:
-                await call(InstanceActivities.bind_volume, self._bind(disk))(tries)
+        requests = [self._bind(disk) for disk in self.found.disks if disk.claim]
+        await asyncio.gather(*(undoing(InstanceActivities.bind_volume, one)(tries) for one in requests))
 
     def services_again(self) -> Call | None:
         record = self.found.record
         if record is None:
             return None
         request = ComponentRequest(**self._of_record("services/undo", record))
-        return call(ComponentActivities.ensure_services, request)
+        return undoing(ComponentActivities.ensure_services, request)
 
     def delete_disks(self) -> DeleteVolumes:
-        return DeleteVolumes(**self._named("disks"), volumes=[disk.id for disk in self.found.disks])
+        return DeleteVolumes(**self._named("disks"), volumes=[disk.id for disk in self.disks])
 
     def no_release(self) -> RemoveRelease:
         record = self.found.record
@@ -158,13 +185,20 @@ class Words:
             claims=record.claims,
             volumes=record.volumes,
         )
-        return call(ComponentActivities.record_release, request)
+        return undoing(ComponentActivities.record_release, request)
 
     def removal(self, step: str) -> RemoveComponent:
         return RemoveComponent(**self._named(step), all=True)
 
-    def namespace(self) -> NamespaceRequest:
-        return NamespaceRequest(**self._base("namespace"), app=self.plan.app, tenant=self.run.tenant)
+    def namespace(self, step: str) -> NamespaceRequest:
+        return NamespaceRequest(
+            **self._base(step), app=self.plan.app, tenant=self.run.tenant, component=self.found.component
+        )
+
+    def namespace_again(self) -> Call | None:
+        if self.found.record is None or not self.plan.keep_seconds:
+            return None
+        return undoing(ComponentActivities.ensure_namespace, self.namespace("namespace/undo"))
 
     def _bind(self, disk: ExistingDisk) -> BindVolume:
         record = self.found.record

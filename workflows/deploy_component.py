@@ -26,11 +26,12 @@ from activities.models.volumes import (
     Volume,
 )
 from activities.volumes import VolumeActivities
-from workflows.calls import call
+from workflows.calls import call, undoing
 from workflows.models.plans import PlannedDisk, PlannedInstance
 from workflows.models.runs import RunComponent
 from workflows.models.steps import Outcome
 from workflows.patience import CHANGE, WAITING
+from workflows.planning.deploy import disk_tags
 from workflows.story import FactsChanged, Story
 
 
@@ -38,26 +39,25 @@ from workflows.story import FactsChanged, Story
 class DeployComponentWorkflow(Story):
     @workflow.run
     async def run(self, run: RunComponent) -> Outcome:
-        return await self.told(run, self.deploy)
+        return await self.told(run, self.see_that_the_facts_hold, self.deploy)
 
     async def deploy(self, run: RunComponent) -> None:
         plan, say = run.plan, Words(run)
-        await self._see_that_the_facts_still_hold(run)
         await self.step(
             say.key("namespace"),
             call(ComponentActivities.ensure_namespace, say.namespace("namespace")),
-            undo=call(ComponentActivities.remove_namespace, say.namespace("namespace/undo")),
+            undo=undoing(ComponentActivities.remove_namespace, say.namespace("namespace/undo")),
         )
         if say.component.secrets:
             await self.step(
                 say.key("secrets"),
                 call(ComponentActivities.ensure_secrets, say.request("secrets")),
-                undo=call(ComponentActivities.remove_secrets, say.removal("secrets/undo")),
+                undo=undoing(ComponentActivities.remove_secrets, say.removal("secrets/undo")),
             )
         await self.step(
             say.key("services"),
             call(ComponentActivities.ensure_services, say.request("services")),
-            undo=call(ComponentActivities.remove_services, say.removal("services/undo")),
+            undo=undoing(ComponentActivities.remove_services, say.removal("services/undo")),
         )
         volumes: dict[int, dict[str, str]] = {one.number: {} for one in plan.instances}
         await self.side_by_side([self._bring_up(say, one, volumes[one.number]) for one in plan.instances])
@@ -67,7 +67,7 @@ class DeployComponentWorkflow(Story):
         await self.step(
             say.key("release"),
             call(ComponentActivities.record_release, say.release(volumes)),
-            undo=call(ComponentActivities.remove_release, say.no_release()),
+            undo=undoing(ComponentActivities.remove_release, say.no_release()),
         )
 
     async def _bring_up(self, say: "Words", one: PlannedInstance, volumes: dict[str, str]) -> None:
@@ -77,7 +77,7 @@ class DeployComponentWorkflow(Story):
             created: Volume = await self.step(
                 say.key(one.number, "disk", disk.blueprint),
                 call(VolumeActivities.create_volume, say.create(disk)),
-                undo=call(VolumeActivities.delete_volume, say.delete(disk)),
+                undo=undoing(VolumeActivities.delete_volume, say.delete(disk)),
                 lane=lane,
             )
             volumes[disk.blueprint] = created.id
@@ -85,13 +85,13 @@ class DeployComponentWorkflow(Story):
             await self.step(
                 say.key(one.number, "claim", disk.blueprint),
                 call(InstanceActivities.bind_volume, say.bind(disk, created)),
-                undo=call(InstanceActivities.unbind_volume, say.unbind(disk)),
+                undo=undoing(InstanceActivities.unbind_volume, say.unbind(disk)),
                 lane=lane,
             )
         await self.step(
             say.key(one.number, "start"),
             call(InstanceActivities.start_instance, say.instance(one, "start")),
-            undo=call(InstanceActivities.remove_instance, say.stop(one)),
+            undo=undoing(InstanceActivities.remove_instance, say.stop(one)),
             lane=lane,
         )
         if one.disks:
@@ -110,7 +110,7 @@ class DeployComponentWorkflow(Story):
         if status is not None:
             self.saw(say.key(one.number, "ready"), status.address)
 
-    async def _see_that_the_facts_still_hold(self, run: RunComponent) -> None:
+    async def see_that_the_facts_hold(self, run: RunComponent) -> None:
         plan = run.plan
         request = ReadDeployFacts(cluster=run.cluster, app=plan.app, components=[plan.component])
         facts: DeployFacts = await workflow.execute_activity_method(
@@ -131,7 +131,9 @@ class Words:
         return "/".join([self.component.name, *(str(part) for part in parts)])
 
     def namespace(self, step: str) -> NamespaceRequest:
-        return NamespaceRequest(**self._base(step), app=self.plan.app, tenant=self.run.tenant)
+        return NamespaceRequest(
+            **self._base(step), app=self.plan.app, tenant=self.run.tenant, component=self.component.name
+        )
 
     def request(self, step: str) -> ComponentRequest:
         return ComponentRequest(**self._component(step))
@@ -140,7 +142,9 @@ class Words:
         return RemoveComponent(**self._base(step), app=self.plan.app, component=self.component.name)
 
     def create(self, disk: PlannedDisk) -> CreateVolume:
-        return CreateVolume(**self._base(f"{disk.instance}/disk/{disk.blueprint}"), spec=disk.spec)
+        tags = disk_tags(self.run.cluster, self.run.tenant, self.plan.app, self.component, disk)
+        spec = disk.spec.model_copy(update={"tags": tags})
+        return CreateVolume(**self._base(f"{disk.instance}/disk/{disk.blueprint}"), spec=spec)
 
     def delete(self, disk: PlannedDisk) -> DeleteVolume:
         step = f"{disk.instance}/disk/{disk.blueprint}"

@@ -1,5 +1,7 @@
 """How an operation ends, in words and in a state; and why something said to it is refused. Pure."""
 
+from datetime import datetime
+
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from workflows.explain import explain, help_of, kind_of
@@ -18,10 +20,10 @@ def of_planning(failure: ActivityError) -> tuple[OperationState, str, str] | Non
     return state, text, help_of(failure)
 
 
-def refusal_state(plan: Plan) -> OperationState:
-    """REFUSED when every refusal is a shortage or a conflict with what runs, INVALID for a wrong request."""
-    wrong = [why for why in plan.refused if why.startswith(("no such zone", "there is no component"))]
-    return OperationState.INVALID if wrong else OperationState.REFUSED
+def cancelled(outcomes: list[Outcome]) -> bool:
+    """Whether it was undone because somebody cancelled it, and not because something had failed before."""
+    undone = [one for one in outcomes if one.state in (StoryState.UNDONE, StoryState.UNDONE_IN_PART)]
+    return bool(undone) and all(one.cancelled for one in undone)
 
 
 def facts_changed(outcomes: list[Outcome]) -> bool:
@@ -46,11 +48,15 @@ def of_stories(outcomes: list[Outcome], plan: Plan, cancelled: bool) -> tuple[Op
     return OperationState.UNDONE, why, help_text
 
 
-def why_not_approve(record: OperationRecord, approve: Approve) -> str:
+def why_not_approve(record: OperationRecord, approve: Approve, now: datetime) -> str:
     """The reason to refuse an approval, "" when it is valid."""
     approval, plan = record.approval, record.plan
     if record.state is not OperationState.WAITING_FOR_APPROVAL or approval is None or plan is None:
         return f"operation {record.id} does not wait for an approval; it is {record.state}"
+    if approval.expires_at is not None and now >= approval.expires_at:
+        return "the approval has expired; ask for the operation again"
+    if not approve.by.strip():
+        return "an approval needs to say by whom"
     if not approve.reason.strip():
         return "an approval needs a reason"
     if approve.plan_hash != plan.hash:

@@ -18,18 +18,27 @@ def explain(failure: BaseException) -> str:
 
 def help_of(failure: BaseException) -> str:
     """What to do about it, as the activity said; empty when it did not."""
-    innermost = _innermost(failure)
-    if isinstance(innermost, ApplicationError):
-        for detail in innermost.details:
-            if isinstance(detail, dict) and detail.get("help"):
-                return str(detail["help"])
-    return ""
+    return str(_detail(failure, "help") or "")
+
+
+def touched_nothing(failure: BaseException) -> bool:
+    """Whether the activity knows that it changed nothing before it failed."""
+    return bool(_detail(failure, "untouched"))
 
 
 def kind_of(failure: BaseException) -> str:
     """The type name of our error, such as "AccessDenied"; empty for any other."""
     innermost = _innermost(failure)
     return innermost.type or "" if isinstance(innermost, ApplicationError) else ""
+
+
+def _detail(failure: BaseException, key: str) -> object:
+    innermost = _innermost(failure)
+    if isinstance(innermost, ApplicationError):
+        for detail in innermost.details:
+            if isinstance(detail, dict) and key in detail:
+                return detail[key]
+    return None
 
 
 def _innermost(failure: BaseException) -> BaseException:

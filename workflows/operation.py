@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError
-from temporalio.exceptions import TimeoutError as LostWorker
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
+from temporalio.exceptions import TimeoutError as Timeout
 
 from activities.facts import FactsActivities
 from activities.models import search_attributes
@@ -44,7 +44,7 @@ from workflows.models.steps import StoryState
 from workflows.patience import LOOK
 from workflows.planning.delete import plan_delete
 from workflows.planning.deploy import plan_deploy
-from workflows.policy import judge
+from workflows.policy import Verdict, judge
 
 T = TypeVar("T")
 STATE = SearchAttributeKey.for_keyword(search_attributes.STATE)
@@ -83,6 +83,8 @@ class OperationWorkflow:
     @workflow.run
     async def run(self, request: OperationRequest) -> OperationRecord:
         try:
+            if request.inconsistent:
+                raise Ended(OperationState.INVALID, request.inconsistent)
             for _ in range(MOST_PLANS):
                 plan = await self._unless_cancelled(self._plan())
                 await self._unless_cancelled(self._permission(plan))
@@ -117,7 +119,7 @@ class OperationWorkflow:
 
     @approve.validator
     def _check_approve(self, approve: Approve) -> None:
-        _refuse(endings.why_not_approve(self._record, approve))
+        _refuse(endings.why_not_approve(self._record, approve, workflow.now()))
 
     @workflow.update
     def reject(self, reject: Reject) -> str:
@@ -170,11 +172,13 @@ class OperationWorkflow:
         self._set(OperationState.PLANNING, "the plan")
         plan = self._record.plan = await self._plan_of_kind()
         if plan.refused:
-            state = OperationState.PLANNED if self._request.plan_only else endings.refusal_state(plan)
+            refusal = OperationState.INVALID if plan.impossible else OperationState.REFUSED
+            state = OperationState.PLANNED if self._request.plan_only else refusal
             raise Ended(state, "; ".join(plan.refused))
         if self._request.plan_only:
+            await self._say_what_the_policy_wants(plan)
             raise Ended(OperationState.PLANNED, plan.summary)
-        if self._request.agreed_facts and plan.facts != self._request.agreed_facts:
+        if self._request.agreed and plan.agreement != self._request.agreed:
             raise Ended(
                 OperationState.REFUSED,
                 "the facts changed since the plan that was agreed to",
@@ -198,7 +202,7 @@ class OperationWorkflow:
             facts = await _look(FactsActivities.read_delete_facts, what)
             self._belongs_to(facts.tenant)
             return plan_delete(request.delete, facts)
-        raise Ended(OperationState.INVALID, f"a request to {request.kind} must say what")
+        raise Ended(OperationState.INVALID, request.inconsistent)
 
     def _belongs_to(self, tenant: str) -> None:
         """Whose an app is says the cluster, not who asks for its end."""
@@ -207,10 +211,20 @@ class OperationWorkflow:
             self._record.tenant = tenant
             workflow.upsert_search_attributes([TENANT.value_set(tenant)])
 
+    async def _judged(self, plan: Plan) -> Verdict:
+        policy = await _look(PolicyActivities.read_policy, ReadPolicy(cluster=self._request.cluster))
+        return judge(policy, self._request, plan)
+
+    async def _say_what_the_policy_wants(self, plan: Plan) -> None:
+        verdict = await self._judged(plan)
+        words = [f"the policy refuses it: {why}" for why in verdict.refused]
+        who = ", ".join(verdict.approvers) or "somebody who may approve"
+        words += [f"it needs an approval by {who}: {why}" for why in verdict.needs_approval]
+        self._record.plan = plan.model_copy(update={"notes": [*plan.notes, *words]})
+
     async def _permission(self, plan: Plan) -> None:
         """Ask the policy and, where it wants one, wait for a person's approval of this very plan."""
-        policy = await _look(PolicyActivities.read_policy, ReadPolicy(cluster=self._request.cluster))
-        verdict = judge(policy, self._request, plan)
+        verdict = await self._judged(plan)
         if verdict.refused:
             raise Ended(OperationState.REFUSED, "the policy refuses it: " + "; ".join(verdict.refused))
         if not verdict.needs_approval:
@@ -258,8 +272,9 @@ class OperationWorkflow:
             self._work = None
             return False
         self._record.left_behind = [left for one in outcomes for left in one.left_behind]
-        self._record.cancelled = self._cancel is not None
+        self._record.cancelled = endings.cancelled(outcomes)
         if self._cancel is not None and not any(run.run_id for run in work.runs):
+            self._record.cancelled = True
             raise Ended(OperationState.DECLINED, f"cancelled by {self._cancel.by}; nothing was touched")
         self._end(*endings.of_stories(outcomes, plan, self._record.cancelled))
         return True
@@ -334,7 +349,7 @@ async def _look(activity: Any, request: Any) -> Any:
         try:
             return await workflow.execute_activity_method(activity, request, **LOOK)
         except ActivityError as failure:
-            if isinstance(failure.cause, LostWorker):
+            if isinstance(failure.cause, Timeout) and failure.cause.type is TimeoutType.HEARTBEAT:
                 continue
             end = endings.of_planning(failure)
             if end is None:

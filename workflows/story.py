@@ -22,7 +22,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
 
 from workflows.calls import Call, all_of, attempt, detached, is_cancel
-from workflows.explain import explain, help_of
+from workflows.explain import explain, help_of, touched_nothing
 from workflows.models.operations import OnFailure
 from workflows.models.runs import Report, RunComponent
 from workflows.models.steps import (
@@ -102,16 +102,26 @@ class Story:
 
     # What a story uses.
 
-    async def told(self, run: RunComponent, story: Callable[[RunComponent], Awaitable[None]]) -> Outcome:
-        """Carry the story out; whatever stops it, leave the world as promised."""
+    async def told(
+        self,
+        run: RunComponent,
+        check: Callable[[RunComponent], Awaitable[None]],
+        story: Callable[[RunComponent], Awaitable[None]],
+    ) -> Outcome:
+        """See that the facts hold, then carry the story out; whatever stops it, leave the world as promised."""
         self._run = run
         self._records = {step.id: StepRecord(step=step) for step in run.plan.steps}
         try:
+            await check(run)
             if run.together:
+                await self._report(checked=True)
                 await self._until(lambda: self._may_go)
             await story(run)
             await self._wait_until_settled()
-            return self._outcome(StoryState.DONE)
+            skipped = [r for r in self._records.values() if r.state is StepState.SKIPPED]
+            return self._outcome(
+                StoryState.DONE, left=[f"skipped: {r.step.title} ({r.error})" for r in skipped]
+            )
         except FactsChanged as change:
             return self._outcome(StoryState.FACTS_CHANGED, str(change))
         except BaseException as end:
@@ -162,7 +172,7 @@ class Story:
             except ActivityError as failure:
                 if is_cancelled_exception(failure):
                     raise
-                self._deciding = ""
+                self._decide_after(failure, record)
                 record.error, record.help = explain(failure), help_of(failure)
                 self._stop_if_cancelled()  # or the operation would park with its cancel already spent
                 if not await self._decided_to_go_on(record):
@@ -172,6 +182,13 @@ class Story:
                 continue
             record.state, record.error, record.help = StepState.DONE, "", ""
             return result
+
+    def _decide_after(self, failure: ActivityError, record: StepRecord) -> None:
+        """A point of no return that failed was passed all the same, unless it is known to have touched nothing."""
+        if self._deciding and not touched_nothing(failure):
+            self._no_way_back = record.step.title
+            self._undos.clear()
+        self._deciding = ""
 
     async def _decided_to_go_on(self, record: StepRecord) -> bool:
         """Hold the operation, and its lock, until a person decides. False: give up and undo."""
@@ -230,7 +247,7 @@ class Story:
         await self._until(lambda: self._settled)
 
     async def _undo_all(self, end: BaseException) -> Outcome:
-        """Undo last step first; one undo that cannot be done does not stop the others and is not forgotten."""
+        """Undo last step first; an undo that cannot be done stops only its own lane, and is not forgotten."""
         assert self._run is not None
         cancelled = not self._aborted and is_cancel(end)
         reason = "cancelled" if cancelled else self._first_error() or explain(end)
@@ -241,42 +258,46 @@ class Story:
                 record.state, record.ended_at = StepState.CANCELLED, workflow.now()
         await self._report(reason)
         todo = self._undos
-        while todo:
-            todo = await self._unwound(todo)
-            if not todo or self._run.on_failure is OnFailure.UNDO:
+        while todo := await self._unwound(todo):
+            stuck = [undo.record for undo in todo if undo.record.state is StepState.NOT_UNDONE]
+            if self._run.on_failure is OnFailure.UNDO:
                 break
-            decide = await self._park(todo[-1].record)
-            for undo in todo:
-                undo.record.state = StepState.NOT_UNDONE
+            parked = next(record for record in stuck if record.error)
+            decide = await self._park(parked)
+            parked.state = StepState.NOT_UNDONE
             if decide.decision is not Decision.RETRY:
                 break
-        left = [f"{undo.record.step.undo}: {undo.record.error}" for undo in todo]
+        left = [_left_by(undo.record) for undo in todo if undo.record.state is StepState.NOT_UNDONE]
+        left += self._beyond_undo()
         state = StoryState.UNDONE_IN_PART if left else StoryState.UNDONE
         return self._outcome(state, reason, help_text, cancelled, left)
 
     async def _unwound(self, undos: list[Undo]) -> list[Undo]:
-        """Try every undo once, lanes side by side; those that could not be done, in their first order."""
-        failed: list[Undo] = []
+        """Try every undo once, lanes side by side. What is to be done again, in the first order: those that could
+        not be done, and all that came after them, which may have stopped short because of what was left."""
+        again: list[Undo] = []
         for in_lanes, group in groupby(reversed(undos), key=lambda undo: bool(undo.lane)):
             lanes: dict[str, list[Undo]] = {}
             for undo in group:
                 lanes.setdefault(undo.lane if in_lanes else "", []).append(undo)
             results = await asyncio.gather(*(self._unwind_lane(lane) for lane in lanes.values()))
-            failed += [undo for result in results for undo in result]
-        return [undo for undo in undos if undo in failed]
+            later = [undo for lane in lanes.values() for undo in lane] if again else []
+            again += later or [undo for result in results for undo in result]
+        return [undo for undo in undos if undo in again]
 
     async def _unwind_lane(self, undos: list[Undo]) -> list[Undo]:
-        failed = []
-        for undo in undos:
-            undo.record.state = StepState.UNDOING
+        """Undo a lane, last step first. It stops at one that cannot be done: the next would wait for it."""
+        for number, undo in enumerate(undos):
+            undo.record.state, undo.record.error, undo.record.help = StepState.UNDOING, "", ""
             try:
                 await undo.do(undo.record.tries)
-                undo.record.state, undo.record.ended_at = StepState.UNDONE, workflow.now()
             except FailureError as failure:
-                undo.record.state = StepState.NOT_UNDONE
                 undo.record.error, undo.record.help = explain(failure), help_of(failure)
-                failed.append(undo)
-        return failed
+                for left in undos[number:]:
+                    left.record.state = StepState.NOT_UNDONE
+                return undos[number:]
+            undo.record.state, undo.record.ended_at = StepState.UNDONE, workflow.now()
+        return []
 
     def _outcome(
         self,
@@ -296,7 +317,7 @@ class Story:
             steps=list(self._records.values()),
         )
 
-    async def _report(self, reason: str = "", told: bool = False) -> None:
+    async def _report(self, reason: str = "", told: bool = False, checked: bool = False) -> None:
         """Tell the outer workflow. One that was ended by force cannot hear, and nothing depends on it."""
         parent, run = workflow.info().parent, self._run
         if parent is None or run is None:
@@ -306,6 +327,7 @@ class Story:
             component=run.plan.component,
             state=self._state,
             told=told,
+            checked=checked,
             no_way_back=self._no_way_back or self._deciding,
             reason=reason,
             said=self._said,
@@ -336,6 +358,14 @@ class Story:
         steps = [undo.record.step.undo for undo in reversed(self._undos)]
         return "; ".join(dict.fromkeys(steps)) or "stop; there is nothing to undo"
 
+    def _beyond_undo(self) -> list[str]:
+        """What was changed by steps that have no undo, as where nobody recorded what had been there."""
+        return [
+            f"cannot be brought back: {record.step.title}"
+            for record in self._records.values()
+            if record.state is StepState.DONE and record.step.changes and not record.step.undo
+        ]
+
     def _first_error(self) -> str:
         errors = [r.error for r in self._records.values() if r.error and r.state is StepState.FAILED]
         return errors[0] if errors else ""
@@ -343,3 +373,7 @@ class Story:
     def _first_help(self) -> str:
         helps = [r.help for r in self._records.values() if r.help and r.state is StepState.FAILED]
         return helps[0] if helps else ""
+
+
+def _left_by(record: StepRecord) -> str:
+    return f"{record.step.undo}: {record.error or 'waits for what came after it'}"

@@ -88,7 +88,8 @@ class ReadDeployFacts(Message):
 
 
 class ExistingDisk(Message):
-    """A disk of a component and the claim it is bound by ("" when there is none)."""
+    """A disk of a component and the claim it is bound by ("" when there is none); `kept` when it is one that
+    an earlier delete left to be kept for a time."""
 
     id: str
     instance: int
@@ -97,6 +98,7 @@ class ExistingDisk(Message):
     zone: str
     size_gib: int
     type: str
+    kept: bool = False
 
 
 class ComponentFacts(Message):

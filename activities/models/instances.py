@@ -47,6 +47,7 @@ class RemoveInstance(StepRequest):
 class NamespaceRequest(StepRequest):
     app: str
     tenant: str
+    component: str = ""
 
 
 class InstanceStatus(Message):

@@ -2,6 +2,7 @@
 activities that touch a cloud, and in the IAM policy."""
 
 CLUSTER = "supergiant.io/cluster"
+TENANT = "supergiant.io/tenant"
 APP = "supergiant.io/app"
 COMPONENT = "supergiant.io/component"
 INSTANCE = "supergiant.io/instance"

@@ -10,7 +10,7 @@ from story_desk import app_of
 from activities.models.apps import App
 from activities.models.facts import ExistingComponent, NodeFacts, VolumeQuota
 from workflows.models.plans import Plan
-from workflows.planning.deploy import plan_deploy
+from workflows.planning.deploy import disk_tags, plan_deploy
 
 
 def plan(app: App | None = None, **fields: Any) -> Plan:
@@ -93,11 +93,43 @@ def test_claims_carry_the_operation_so_that_two_deploys_never_share_one() -> Non
 
 
 def test_disks_are_tagged_with_whose_they_are_and_the_users_tags() -> None:
-    planned = plan(app_of({"tags": {"team": "search"}}))
-    tags = planned.components[0].instances[0].disks[0].spec.tags
-    assert tags["team"] == "search"
-    assert tags["supergiant.io/app"] == "shop"
-    assert tags["supergiant.io/instance"] == "0"
+    app = app_of({"tags": {"team": "search"}})
+    disk = plan(app).components[0].instances[0].disks[0]
+    seen = disk_tags("c", "default", "shop", app.components[0], disk)
+    assert seen["team"] == "search"
+    assert seen["supergiant.io/app"] == "shop"
+    assert seen["supergiant.io/instance"] == "0"
+
+
+def test_the_tags_are_not_in_the_plan_where_they_would_be_most_of_it() -> None:
+    marked = plan(app_of({"instances": 3, "tags": {"team": "t" * 200}}))
+    assert marked.model_dump_json().count("t" * 200) == 1
+
+
+def test_a_plan_that_temporal_cannot_carry_is_refused_with_the_way_out() -> None:
+    many = [{"name": f"db{number}", "instances": 100} for number in range(10)]
+    planned = plan(app_of(*many), nodes=[node(zone, f"{zone}-{n}") for zone in ZONES for n in range(20)])
+    assert any("too large for one operation" in why for why in planned.refused)
+    assert planned.impossible
+    one = plan(
+        app_of({"instances": 100, "volumes": [{"name": f"d{n}", "size": "1Gi"} for n in range(3)]}),
+        nodes=[node(zone, f"{zone}-{n}") for zone in ZONES for n in range(20)],
+    )
+    assert one.refused == []
+
+
+def test_a_component_that_lost_an_instance_is_not_as_asked() -> None:
+    app = app_of({"instances": 3})
+    there = ExistingComponent(component="db", release=1, instances=[0, 2], spec=app.components[0])
+    planned = plan(app, components=[there], namespace_owner="default")
+    assert "only db-0, db-2 are there" in planned.refused[0]
+
+
+def test_the_agreement_survives_another_operation_id_and_not_another_zone() -> None:
+    one, other = (plan_deploy(app_of(), facts_for(), operation) for operation in ("op-1", "op-2"))
+    assert one.hash != other.hash
+    assert one.agreement == other.agreement
+    assert plan(app_of(), nodes=[node(ZONES[0])]).agreement != one.agreement
 
 
 def test_step_ids_are_unique_and_instances_come_between_services_and_health() -> None:

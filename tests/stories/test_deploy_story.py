@@ -23,7 +23,7 @@ async def test_what_was_planned_is_what_is_done(desk: Desk, world: FakeWorld) ->
     record = await (await desk.deploy()).result()
     (run,) = record.components
     assert record.plan is not None
-    assert [step.step for step in run.steps] == record.plan.steps
+    assert [step.step.id for step in run.steps] == [step.id for step in record.plan.steps]
     assert {step.state for step in run.steps} == {StepState.DONE}
     done = [call.split()[1] for call in world.calls if " " in call]
     assert sorted(done) == sorted(step.id for step in record.plan.steps)
@@ -164,6 +164,25 @@ async def test_an_undo_that_fails_parks_and_can_be_retried(desk: Desk, world: Fa
     await desk.decide(Decision.RETRY)
     assert (await handle.result()).state is OperationState.UNDONE
     assert world.empty
+
+
+async def test_a_lane_waits_for_its_first_undo_and_the_rest_is_tried_again(
+    desk: Desk, world: FakeWorld
+) -> None:
+    world.fail = {"await-ready db/0/ready": "no", "remove-instance db/0/start/undo": "still there"}
+    handle = await desk.deploy()
+    await desk.state(handle, OperationState.PARKED)
+    await desk.decide(Decision.ABORT)
+    while "remove-namespace db/namespace/undo" not in world.calls:
+        await asyncio.sleep(0.02)
+    await desk.state(handle, OperationState.PARKED)
+    assert "unbind-volume db/0/claim/data/undo" not in world.calls, "its pod still uses the claim"
+    assert "unbind-volume db/1/claim/data/undo" in world.calls, "the other lane is undone"
+    assert "namespace" in world.things
+    world.fail = {}
+    await desk.decide(Decision.RETRY)
+    assert (await handle.result()).state is OperationState.UNDONE
+    assert world.empty, "the namespace, which was not empty the first time, is gone as well"
 
 
 async def test_an_undo_that_is_given_up_is_told_with_what_is_left(desk: Desk, world: FakeWorld) -> None:

@@ -1,6 +1,7 @@
 """Plan, policy, approval, lock and queue of an operation, over a fake world."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,7 +10,17 @@ from story_desk import Desk, app_of
 from temporalio.client import WorkflowUpdateFailedError
 
 from activities.models.policies import Policy, Rule
-from workflows.models.operations import OperationRecord, OperationState
+from workflows.endings import why_not_approve
+from workflows.models.operations import (
+    Approval,
+    Approve,
+    DeployRequest,
+    OperationKind,
+    OperationRecord,
+    OperationState,
+)
+from workflows.models.plans import Plan
+from workflows.models.steps import Decision
 from workflows.operation import OperationWorkflow
 
 APPROVED = {"by": "approver", "reason": "looks right"}
@@ -261,12 +272,12 @@ async def test_other_facts_than_those_agreed_to_are_refused(desk: Desk, world: F
     seen = await (await desk.deploy(plan_only=True)).result()
     assert seen.plan is not None
     world.nodes.append(node("us-east-1a", "another"))
-    record = await (await desk.deploy(agreed_facts=seen.plan.facts)).result()
+    record = await (await desk.deploy(agreed=seen.plan.agreement)).result()
     assert (record.state, world.empty) == (OperationState.REFUSED, True)
     assert "agreed to" in record.explanation
     seen = await (await desk.deploy(plan_only=True)).result()
     assert seen.plan is not None
-    record = await (await desk.deploy(agreed_facts=seen.plan.facts)).result()
+    record = await (await desk.deploy(agreed=seen.plan.agreement)).result()
     assert record.state is OperationState.SUCCEEDED
 
 
@@ -289,3 +300,122 @@ async def test_a_cancel_while_one_lane_is_parked_and_another_waits_is_told_as_a_
     record = await handle.result()
     assert (record.state, record.explanation) == (OperationState.UNDONE, "cancelled")
     assert world.empty
+
+
+async def test_a_failed_point_of_no_return_is_not_undone(desk: Desk, world: FakeWorld) -> None:
+    """Some disks may be gone: nobody may be told that everything is back."""
+    await (await desk.deploy()).result()
+    world.fail["delete-volumes"] = "ExpiredToken"
+    handle = await desk.delete(delete_disks=True)
+    await desk.state(handle, OperationState.PARKED)
+    assert "point of no return" in await refusal(handle, "cancel", by="somebody")
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await desk.decide(Decision.ABORT)
+    assert "point of no return" in str(refused.value.__cause__)
+    del world.fail["delete-volumes"]
+    await desk.decide(Decision.RETRY)
+    assert (await handle.result()).state is OperationState.SUCCEEDED
+
+
+async def test_a_point_of_no_return_that_touched_nothing_can_still_be_aborted(
+    desk: Desk, world: FakeWorld
+) -> None:
+    await (await desk.deploy()).result()
+    before = (set(world.things), set(world.claims), set(world.records))
+    world.fail["delete-volumes"] = "AccessDenied"
+    world.untouched.add("delete-volumes")
+    handle = await desk.delete(delete_disks=True)
+    await desk.state(handle, OperationState.PARKED)
+    await desk.decide(Decision.ABORT)
+    assert (await handle.result()).state is OperationState.UNDONE
+    assert (world.things, world.claims, set(world.records)) == before
+    assert len(world.disks) == 2
+
+
+async def test_what_was_skipped_is_told_as_left_behind(desk: Desk, world: FakeWorld) -> None:
+    await (await desk.deploy()).result()
+    world.fail["delete-volumes"] = "AccessDenied"
+    handle = await desk.delete(delete_disks=True)
+    await desk.state(handle, OperationState.PARKED)
+    await desk.decide(Decision.SKIP)
+    record = await handle.result()
+    assert record.state is OperationState.SUCCEEDED
+    assert record.left_behind == ["skipped: delete the 2 disks of db for good (AccessDenied)"]
+
+
+async def test_a_delete_without_a_record_says_that_its_undo_brought_nothing_back(
+    desk: Desk, world: FakeWorld
+) -> None:
+    await (await desk.deploy()).result()
+    world.recorded = False
+    world.fail["remove-services"] = "no"
+    handle = await desk.delete()
+    await desk.state(handle, OperationState.PARKED)
+    await desk.decide(Decision.ABORT)
+    record = await handle.result()
+    assert record.state is OperationState.UNDONE_IN_PART
+    assert any("cannot be brought back: stop db-0" in left for left in record.left_behind)
+
+
+async def test_an_undone_delete_sees_its_instances_ready_again(desk: Desk, world: FakeWorld) -> None:
+    await (await desk.deploy()).result()
+    ready_before = sum(call.startswith("await-ready") for call in world.calls)
+    world.fail["remove-services"] = "no"
+    handle = await desk.delete()
+    await desk.state(handle, OperationState.PARKED)
+    await desk.decide(Decision.ABORT)
+    assert (await handle.result()).state is OperationState.UNDONE
+    assert sum(call.startswith("await-ready") for call in world.calls) == ready_before + 2
+
+
+async def test_a_change_after_the_first_component_was_made_does_not_undo_it(
+    desk: Desk, world: FakeWorld
+) -> None:
+    app = app_of({"name": "web", "after": ["db"]}, {"name": "db"})
+    reached = world.pause("record-release db/release")
+    handle = await desk.deploy(app)
+    await reached.wait()
+    world.nodes.append(node("us-east-1a", "autoscaled"))
+    world.hold["record-release db/release"].set()
+    record = await handle.result()
+    assert record.state is OperationState.SUCCEEDED
+    assert not any(call.startswith("delete-volume") for call in world.calls)
+
+
+async def test_a_request_that_names_two_apps_is_invalid(desk: Desk, world: FakeWorld) -> None:
+    handle = await desk._start(
+        OperationKind.DEPLOY, app="harmless", deploy=DeployRequest(app=app_of(name="guarded"))
+    )
+    record = await handle.result()
+    assert (record.state, world.empty) == (OperationState.INVALID, True)
+    assert "asked for app harmless" in record.explanation
+
+
+async def test_a_plan_says_what_the_policy_will_want(desk: Desk, world: FakeWorld) -> None:
+    world.policy = demanding(approvers=["lead"])
+    record = await (await desk.deploy(plan_only=True)).result()
+    assert record.plan is not None
+    assert any("needs an approval by lead" in note for note in record.plan.notes)
+
+
+def test_an_expired_approval_is_refused_even_before_the_timer_fires() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    record = OperationRecord(
+        id="op-1",
+        kind=OperationKind.DEPLOY,
+        cluster="c",
+        app="shop",
+        tenant="default",
+        requester="somebody",
+        reason="",
+        state=OperationState.WAITING_FOR_APPROVAL,
+        asked_at=now,
+        plan=Plan(summary="", components=[]),
+        approval=Approval(expires_at=now),
+    )
+    assert record.plan is not None
+    given = Approve(by="lead", reason="yes", plan_hash=record.plan.hash)
+    assert "has expired" in why_not_approve(record, given, now)
+    assert why_not_approve(record, given, now - timedelta(seconds=1)) == ""
+    nobody = given.model_copy(update={"by": " "})
+    assert "by whom" in why_not_approve(record, nobody, now - timedelta(seconds=1))

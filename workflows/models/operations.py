@@ -69,9 +69,8 @@ class DeleteRequest(Message):
 class OperationRequest(Message):
     """One change asked for by someone. `id` is the caller's: the same id twice is the same operation.
 
-    `agreed_facts` is what a plan rested on that the requester has seen and agreed to (`Plan.facts`): with
-    other facts the operation is refused instead of doing something that nobody looked at. Empty: do what the
-    plan says when it is made.
+    `agreed` names a plan that the requester has seen and agreed to (`Plan.agreement`): with another one the
+    operation is refused instead of doing something that nobody looked at. Empty: nobody was asked.
     """
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")
@@ -84,9 +83,20 @@ class OperationRequest(Message):
     wait: bool = True
     plan_only: bool = False
     on_failure: OnFailure = OnFailure.PARK
-    agreed_facts: dict[str, str] = {}
+    agreed: str = ""
     deploy: DeployRequest | None = None
     delete: DeleteRequest | None = None
+
+    @property
+    def inconsistent(self) -> str:
+        """Why the request contradicts itself, "" when it does not: policy and locks must speak of one app."""
+        if self.kind is OperationKind.DEPLOY and self.deploy is not None:
+            document = self.deploy.app
+            same = (self.app, self.tenant) == (document.app, document.tenant)
+            return "" if same else f"asked for app {self.app}, but the document is of {document.app}"
+        if self.kind is OperationKind.DELETE and self.delete is not None:
+            return "" if self.app == self.delete.app else f"asked for app {self.app}, not {self.delete.app}"
+        return f"a request to {self.kind} must say what"
 
 
 class Approve(Message):

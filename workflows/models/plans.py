@@ -1,6 +1,7 @@
 """What an operation would do, before it does it: the thing that is printed, priced, approved and then executed."""
 
 import hashlib
+import json
 
 from activities.models.apps import Component
 from activities.models.common import Message
@@ -61,9 +62,26 @@ class Plan(Message):
         return [step for component in self.components for step in component.steps]
 
     @property
-    def facts(self) -> dict[str, str]:
-        """By component: the fingerprint of what its plan rests on."""
-        return {component.component: component.facts for component in self.components}
+    def impossible(self) -> bool:
+        """Whether what is refused is a wrong request, and not a shortage or a conflict with what runs."""
+        wrong = ("no such zone", "there is no component", "too large")
+        return any(why.startswith(wrong) for why in self.refused)
+
+    @property
+    def agreement(self) -> str:
+        """Names what a person agrees to who was shown this plan: everything but the names that an operation
+        makes up for itself, and the notes."""
+        parts = [
+            (
+                one.component,
+                one.facts,
+                one.keep_seconds,
+                [(i.number, i.zone, [d.spec.model_dump() for d in i.disks]) for i in one.instances],
+                one.found.model_dump(mode="json") if one.found else None,
+            )
+            for one in self.components
+        ]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
     @property
     def hash(self) -> str:

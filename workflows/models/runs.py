@@ -7,8 +7,8 @@ from workflows.models.steps import Said, StoryState
 
 
 class RunComponent(Message):
-    """Carry out the plan of one component. `together`: it is one of several, so it waits for "go" before its
-    first step. After its last, every story waits for "settle" or a cancel."""
+    """Carry out the plan of one component. `together`: it is one of several, so after seeing that its facts
+    hold it waits for "go". After its last step, every story waits for "settle" or a cancel."""
 
     operation: str
     cluster: str
@@ -20,11 +20,13 @@ class RunComponent(Message):
 
 
 class Report(Message):
-    """Told to the outer workflow whenever where the story stands has changed; `said` are the decisions of
-    people since the last report."""
+    """Told to the outer workflow whenever where the story stands has changed. `checked`: its facts hold and it
+    waits for "go"; `told`: its steps are done and it waits for "settle"; `said`: what people decided since
+    the last report."""
 
     component: str
     state: StoryState
+    checked: bool = False
     told: bool = False
     no_way_back: str = ""
     reason: str = ""

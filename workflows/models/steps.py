@@ -17,6 +17,7 @@ class PlannedStep(Message):
     undo: str = ""  # what undoing would do; empty when there is nothing to undo
     point_of_no_return: bool = False  # once this step is done, nothing before it is undone
     skippable: bool = False  # whether a person may skip it without harm
+    changes: bool = True  # False for a step that only looks
 
 
 class StepState(StrEnum):
@@ -43,6 +44,10 @@ class StepRecord(BaseModel):
     error: str = ""
     help: str = ""
     seen: str = ""  # what the step measured or made: a volume id, an address
+
+    def trimmed(self) -> "StepRecord":
+        """The record without the words of its plan, which stand beside it: they are joined by the step's id."""
+        return self.model_copy(update={"step": PlannedStep(id=self.step.id, title="")})
 
 
 class Decision(StrEnum):

@@ -1,6 +1,8 @@
 """Decides a delete: what is stopped and removed, what is kept and for how long. Pure; printed by `--plan`."""
 
-from activities.models.facts import ComponentFacts, DeleteFacts
+from typing import Any
+
+from activities.models.facts import ComponentFacts, DeleteFacts, ExistingDisk
 from activities.models.volumes import VolumeSpec
 from workflows.models.operations import DeleteRequest
 from workflows.models.plans import ComponentPlan, Plan
@@ -14,7 +16,7 @@ def plan_delete(request: DeleteRequest, facts: DeleteFacts) -> Plan:
     plans = [_plan_component(request.app, found, keep) for found in facts.components]
     known = {found.component for found in facts.components}
     unknown = [name for name in request.components if name not in known]
-    disks = [disk for found in facts.components for disk in found.disks]
+    disks = [disk for found in facts.components for disk in disks_at_stake(found, keep)]
     specs = [VolumeSpec(zone=d.zone, size_gib=d.size_gib, type=d.type) for d in disks]
     cost = round(sum(disk_cost(spec, facts.prices) for spec in specs), 2)
     unrecorded = [found.component for found in facts.components if found.record is None]
@@ -35,60 +37,60 @@ def plan_delete(request: DeleteRequest, facts: DeleteFacts) -> Plan:
 def delete_steps(app: str, found: ComponentFacts, keep_seconds: int) -> list[PlannedStep]:
     """The steps of one component, in the order of the story."""
     name, known = found.component, found.record is not None
+    disks = disks_at_stake(found, keep_seconds)
+
+    def step(key: str, title: str, undo: str = "", **fields: Any) -> PlannedStep:
+        return PlannedStep(id=f"{name}/{key}", title=title, undo=undo if known else "", **fields)
+
     steps = []
-    if keep_seconds and found.disks:
+    if keep_seconds and disks:
         steps.append(
             PlannedStep(
                 id=f"{name}/keep",
-                title=f"mark the {len(found.disks)} disks of {name} to be kept for {_days(keep_seconds)}",
+                title=f"mark the {_count(len(disks), 'disk')} of {name} as kept",
                 reason="nothing that holds data is destroyed at once",
                 undo=f"take the mark from the disks of {name}",
             )
         )
-    steps += [
-        PlannedStep(
-            id=f"{name}/{number}/stop",
-            title=f"stop {name}-{number} and wait until its disks are free",
-            undo=f"start {name}-{number} again" if known else "",
-        )
-        for number in found.instances
-    ]
+    for number in found.instances:
+        instance = f"{name}-{number}"
+        title = f"stop {instance} and wait until its disks are free"
+        steps.append(step(f"{number}/stop", title, f"start {instance} again and see it ready"))
     if found.claims:
+        title = f"remove the {_count(len(found.claims), 'claim')} of {name}"
+        steps.append(step("claims", title, f"bind the disks of {name} again"))
+    steps.append(step("services", f"remove the services of {name}", f"make the services of {name} again"))
+    if not keep_seconds and disks:
         steps.append(
-            PlannedStep(
-                id=f"{name}/claims",
-                title=f"remove the {len(found.claims)} claims of {name}",
-                undo=f"bind the disks of {name} again" if known else "",
-            )
-        )
-    steps.append(
-        PlannedStep(
-            id=f"{name}/services",
-            title=f"remove the services of {name}",
-            undo=f"make the services of {name} again" if known else "",
-        )
-    )
-    if not keep_seconds and found.disks:
-        steps.append(
-            PlannedStep(
-                id=f"{name}/disks",
-                title=f"delete the {len(found.disks)} disks of {name} for good",
+            step(
+                "disks",
+                f"delete the {_count(len(disks), 'disk')} of {name} for good",
                 point_of_no_return=True,
+                skippable=True,
             )
         )
     steps.append(
-        PlannedStep(
-            id=f"{name}/release",
-            title=f"remove the release records of {name}",
-            undo=f"record the release of {name} again" if known else "",
-        )
+        step("release", f"remove the release records of {name}", f"record the release of {name} again")
     )
     if not keep_seconds:
-        steps.append(PlannedStep(id=f"{name}/secrets", title=f"delete the secrets of {name}"))
-    steps.append(
-        PlannedStep(id=f"{name}/namespace", title=f"delete namespace {app} if nothing else is in it")
-    )
+        steps.append(step("secrets", f"delete the secrets of {name}", skippable=True))
+    title = f"delete namespace {app} if nothing else is in it"
+    again = f"see that namespace {app} is there again" if keep_seconds else ""
+    steps.append(step("namespace", title, again, skippable=True))
+    if keep_seconds and disks:
+        steps.append(
+            PlannedStep(
+                id=f"{name}/until",
+                title=f"set the end of the time the disks of {name} are kept: {_days(keep_seconds)} from then",
+                undo=f"keep the disks of {name} without an end",
+            )
+        )
     return steps
+
+
+def disks_at_stake(found: ComponentFacts, keep_seconds: int) -> list[ExistingDisk]:
+    """The disks that a delete deals with: all when they are deleted; without those kept already otherwise."""
+    return [disk for disk in found.disks if not (keep_seconds and disk.kept)]
 
 
 def _plan_component(app: str, found: ComponentFacts, keep_seconds: int) -> ComponentPlan:
@@ -115,7 +117,7 @@ def _summary(app: str, plans: list[ComponentPlan], disks: int, keep_seconds: int
 def _risk(disks: int, keep_seconds: int) -> str:
     if keep_seconds or not disks:
         return "low: the disks are kept"
-    return f"high: the data on {disks} disks is lost"
+    return f"high: the data on {_count(disks, 'disk')} is lost"
 
 
 def _days(seconds: int) -> str:
@@ -124,3 +126,7 @@ def _days(seconds: int) -> str:
         return f"{days} day" if days == 1 else f"{days} days"
     hours = seconds / 3600
     return f"{hours:.1f} hours" if hours >= 1 else f"{seconds} seconds"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,5 +1,6 @@
 """Decides a first release: zones, disks, steps, cost, and what is in the way. Pure; printed by `--plan`."""
 
+from activities.models import tags
 from activities.models.apps import App, Component, in_order
 from activities.models.facts import DeployFacts, ExistingComponent
 from activities.models.volumes import VolumeSpec
@@ -8,6 +9,9 @@ from workflows.models.plans import ComponentPlan, Plan, PlannedDisk, PlannedInst
 from workflows.models.steps import PlannedStep
 from workflows.planning.cost import disk_cost
 from workflows.planning.placement import Room, place
+
+#: Bytes. Leaves as much again for the record of the steps.
+LARGEST_PLAN = 900_000
 
 
 def plan_deploy(app: App, facts: DeployFacts, operation: str) -> Plan:
@@ -26,6 +30,7 @@ def plan_deploy(app: App, facts: DeployFacts, operation: str) -> Plan:
             plans.append(_plan_component(app, component, placed.zones, facts, operation))
     disks = [disk.spec for plan in plans for one in plan.instances for disk in one.disks]
     refused += _over_quota(disks, facts)
+    refused += too_large(plans)
     as_asked = [c.name for c in app.components if _is_as_asked(c, existing)]
     return Plan(
         summary=_summary(app, plans, disks),
@@ -73,7 +78,9 @@ def deploy_steps(
     for one in instances:
         steps += _instance_steps(name, one)
     steps += [
-        PlannedStep(id=f"{name}/health", title=f"see {name} healthy", reason="measured, not assumed"),
+        PlannedStep(
+            id=f"{name}/health", title=f"see {name} healthy", reason="measured, not assumed", changes=False
+        ),
         PlannedStep(
             id=f"{name}/release",
             title=f"record release {release} of {name}",
@@ -109,9 +116,13 @@ def _instance_steps(name: str, one: PlannedInstance) -> list[PlannedStep]:
     )
     if one.disks:
         steps.append(
-            PlannedStep(id=f"{name}/{one.number}/attached", title=f"see the disks of {instance} attached")
+            PlannedStep(
+                id=f"{name}/{one.number}/attached",
+                title=f"see the disks of {instance} attached",
+                changes=False,
+            )
         )
-    steps.append(PlannedStep(id=f"{name}/{one.number}/ready", title=f"see {instance} ready"))
+    steps.append(PlannedStep(id=f"{name}/{one.number}/ready", title=f"see {instance} ready", changes=False))
     return steps
 
 
@@ -119,9 +130,7 @@ def _plan_component(
     app: App, component: Component, zones: list[str], facts: DeployFacts, operation: str
 ) -> ComponentPlan:
     instances = [
-        PlannedInstance(
-            number=number, zone=zone, disks=_disks(app.app, component, number, zone, facts.cluster, operation)
-        )
+        PlannedInstance(number=number, zone=zone, disks=_disks(component, number, zone, operation))
         for number, zone in enumerate(zones)
     ]
     return ComponentPlan(
@@ -136,22 +145,25 @@ def _plan_component(
     )
 
 
-def _disks(
-    app: str, component: Component, number: int, zone: str, cluster: str, operation: str
-) -> list[PlannedDisk]:
+def disk_tags(cluster: str, tenant: str, app: str, component: Component, disk: PlannedDisk) -> dict[str, str]:
+    """The user's tags and whose the disk is. Not part of the plan: they would be most of its size."""
+    return {
+        **component.tags,
+        "Name": f"{app}/{component.name}-{disk.instance}-{disk.blueprint}",
+        tags.CLUSTER: cluster,
+        tags.TENANT: tenant,
+        tags.APP: app,
+        tags.COMPONENT: component.name,
+        tags.INSTANCE: str(disk.instance),
+        tags.VOLUME: disk.blueprint,
+    }
+
+
+def _disks(component: Component, number: int, zone: str, operation: str) -> list[PlannedDisk]:
     disks = []
     for blueprint in component.volumes:
         # The operation is part of the claim's name, so that a later disk of the same blueprint has another.
         suffix = short_hash(operation, component.name, str(number), blueprint.name)
-        tags = {
-            **component.tags,
-            "Name": f"{app}/{component.name}-{number}-{blueprint.name}",
-            "supergiant.io/cluster": cluster,
-            "supergiant.io/app": app,
-            "supergiant.io/component": component.name,
-            "supergiant.io/instance": str(number),
-            "supergiant.io/volume": blueprint.name,
-        }
         disks.append(
             PlannedDisk(
                 instance=number,
@@ -164,7 +176,6 @@ def _disks(
                     type=blueprint.type,
                     iops=blueprint.iops,
                     throughput=blueprint.throughput,
-                    tags=tags,
                 ),
             )
         )
@@ -173,7 +184,9 @@ def _disks(
 
 def _is_as_asked(component: Component, existing: dict[str, ExistingComponent]) -> bool:
     found = existing.get(component.name)
-    return found is not None and found.release > 0 and found.spec == component
+    if found is None or found.release == 0 or found.spec != component:
+        return False
+    return found.instances == list(range(component.instances))
 
 
 def _refusals(app: App, facts: DeployFacts, existing: dict[str, ExistingComponent]) -> list[str]:
@@ -187,7 +200,13 @@ def _refusals(app: App, facts: DeployFacts, existing: dict[str, ExistingComponen
         found = existing.get(component.name)
         if found is None or _is_as_asked(component, existing):
             continue
-        if found.release > 0:
+        if found.release > 0 and found.spec == component:
+            there = ", ".join(f"{component.name}-{number}" for number in found.instances) or "none"
+            refused.append(
+                f"{component.name} is deployed already (release {found.release}), but of its instances only "
+                f"{there} are there; delete it and deploy it again"
+            )
+        elif found.release > 0:
             refused.append(
                 f"{component.name} is deployed already (release {found.release}) and differs from the document; "
                 "changing a running component is not supported yet: delete it first"
@@ -198,6 +217,14 @@ def _refusals(app: App, facts: DeployFacts, existing: dict[str, ExistingComponen
                 f"`supergiant app delete {app.app} --component {component.name}` clears them away"
             )
     return refused
+
+
+def too_large(plans: list[ComponentPlan]) -> list[str]:
+    """Temporal carries 2 MiB in a message, and the record of an operation is its plan and what came of it."""
+    size = sum(len(plan.model_dump_json()) for plan in plans)
+    if size <= LARGEST_PLAN:
+        return []
+    return [f"too large for one operation (a plan of {size // 1024} KiB); deploy its components in parts"]
 
 
 def _over_quota(disks: list[VolumeSpec], facts: DeployFacts) -> list[str]:
