@@ -88,7 +88,8 @@ class FakeKube:
         self._called("patch", manifest["kind"], manifest["metadata"]["name"])
         if _key(manifest) not in self.objects:
             self.used.add((manifest["kind"], "create"))
-        return self._changed(lambda: self._store(manifest))
+        stored: Manifest = self._changed(lambda: self._store(manifest))
+        return stored
 
     def create(self, manifest: Manifest) -> bool:
         self._called("create", manifest["kind"], manifest["metadata"]["name"])
@@ -126,7 +127,8 @@ class FakeKube:
             raise NotFound("not found")
         if stored["metadata"]["resourceVersion"] != manifest["metadata"]["resourceVersion"]:
             raise Conflict("the object has been modified")
-        return self._changed(lambda: self._store(manifest))
+        replaced: Manifest = self._changed(lambda: self._store(manifest))
+        return replaced
 
     def delete(self, kind: str, name: str, namespace: str | None = None, uid: str | None = None) -> None:
         self._called("delete", kind, name)

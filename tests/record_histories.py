@@ -2,6 +2,7 @@
 changed on purpose, and say so in the change. `python tests/record_histories.py`"""
 
 import asyncio
+import os
 import pathlib
 import re
 import socket
@@ -114,3 +115,4 @@ async def main() -> None:
 
 if __name__ == "__main__":
     asyncio.run(main())
+    os._exit(0)  # A process with living Temporal threads may crash on its way out (sdk-python#300).
