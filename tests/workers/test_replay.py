@@ -30,7 +30,7 @@ async def test_a_history_of_other_steps_does_not_replay() -> None:
     replayer = Replayer(
         workflows=WORKFLOWS, data_converter=pydantic_data_converter, workflow_runner=workflow_runner()
     )
-    with pytest.raises(Exception, match="[Nn]ondeterminism"):
+    with pytest.raises(Exception, match=r"[Nn]ondeterminism"):
         await replayer.replay_workflow(
             WorkflowHistory.from_json("changed", text.replace('"ensure-services"', '"ensure-nothing"'))
         )
