@@ -8,6 +8,7 @@ done. All stay open until the last is done and they are settled: they stand or f
 import asyncio
 import contextlib
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -24,6 +25,10 @@ from workflows.models.steps import Outcome, StoryState
 from workflows.patience import QUEUE
 
 INNER = {OperationKind.DEPLOY: "deploy-component", OperationKind.DELETE: "delete-component"}
+
+
+#: A worker that dies while it decides is noticed after this; deciding takes milliseconds.
+DECIDED_WITHIN = timedelta(seconds=5)
 
 
 class Locked(Exception):
@@ -102,6 +107,7 @@ class CarryOut:
                     id=run.workflow_id,
                     result_type=Outcome,
                     memo={"operation": self._request.id},
+                    task_timeout=DECIDED_WITHIN,
                     parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
                     cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
                 )
