@@ -26,7 +26,7 @@ from temporalio.worker import (
     Interceptor,
 )
 
-from activities.errors import NotReadyYet, SupergiantError, Throttled, Transient
+from activities.errors import NotReadyYet, Permanent, SupergiantError, Throttled, Transient
 from activities.idempotency import attempt_began
 from activities.models.common import StepRequest
 from activities.models.failures import Failure
@@ -141,7 +141,13 @@ def _failure(error: SupergiantError, attempt: int) -> ApplicationError:
     name, message = type(error).__name__, _short(str(error))
     return ApplicationError(
         message,
-        Failure(type=name, message=message, help=error.help, retryable=error.retryable),
+        Failure(
+            type=name,
+            message=message,
+            help=error.help,
+            retryable=error.retryable,
+            untouched=isinstance(error, Permanent) and error.untouched,
+        ),
         type=name,
         non_retryable=not error.retryable,
         next_retry_delay=_delay(error, attempt),

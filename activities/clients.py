@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from activities.clouds.base import Cloud
+from activities.errors import AccessDenied
 from activities.kube.base import Kube
 
 
@@ -24,6 +25,16 @@ class ClusterClients:
     retention_seconds: int
     csi_driver: str
     storage_class: str
+
+    def checked_account(self) -> str:
+        """The account that the credentials belong to; AccessDenied when the settings say another."""
+        account = self.cloud.account()
+        if self.account and account != self.account:
+            raise AccessDenied(
+                f"the credentials belong to account {account}, the settings say {self.account}",
+                help="correct `account` of this cluster, or give it the right credentials",
+            )
+        return account
 
 
 class Clusters(Protocol):

@@ -15,11 +15,11 @@ from activities.errors import NotOurs, NotReadyYet
 from activities.kube import manifests, names, reading
 from activities.kube.base import Kube, Manifest
 from activities.kube.instance_status import instance_status
+from activities.kube.namespaces import ensure_namespace, namespace_of, remove_namespace
 from activities.kube.owned import (
     apply_ours,
     create_ours,
     remove_ours,
-    require_ours,
     shortly,
     still_going,
 )
@@ -35,9 +35,6 @@ from activities.models.instances import (
 from activities.models.quantities import seconds
 
 _ALPHABET = string.ascii_letters + string.digits
-#: What a namespace may still hold when it is otherwise empty: Kubernetes makes these by itself.
-_SELF_MADE = {"kube-root-ca.crt"}
-_CONTENTS = ("StatefulSet", "Pod", "PersistentVolumeClaim", "Service", "Secret", "ConfigMap")
 
 
 def _utc_now() -> datetime:
@@ -51,26 +48,17 @@ class ComponentActivities:
 
     @activity.defn(name="ensure-namespace", no_thread_cancel_exception=True)
     def ensure_namespace(self, request: NamespaceRequest) -> None:
-        _ensure_namespace(self._kube(request.cluster), request)
+        ensure_namespace(self._kube(request.cluster), request)
 
     @activity.defn(name="remove-namespace", no_thread_cancel_exception=True)
     def remove_namespace(self, request: NamespaceRequest) -> None:
-        """Remove the namespace if it is ours and nothing is left in it, whoever made it."""
-        kube = self._kube(request.cluster)
-        found = kube.get("Namespace", request.app)
-        if found is None or not names.has_labels(found, names.app_labels(request.app)):
-            return
-        if not names.is_going(found):
-            if _has_contents(kube, request.app):
-                return
-            kube.delete("Namespace", request.app, uid=found["metadata"]["uid"])
-        raise still_going(["the namespace"], request.app, reading.what_remains(found))
+        remove_namespace(self._kube(request.cluster), request)
 
     @activity.defn(name="ensure-secrets", no_thread_cancel_exception=True)
     def ensure_secrets(self, request: ComponentRequest) -> None:
         """Make the secrets that lack; one that exists keeps its value, which its disks depend on."""
         kube = self._kube(request.cluster)
-        _ensure_namespace(kube, _namespace_of(request))
+        ensure_namespace(kube, namespace_of(request))
         for secret in request.component.secrets:
             value = "".join(secrets.choice(_ALPHABET) for _ in range(secret.length))
             create_ours(kube, manifests.secret(request, secret.name, value))
@@ -88,7 +76,7 @@ class ComponentActivities:
     @activity.defn(name="ensure-services", no_thread_cancel_exception=True)
     def ensure_services(self, request: ComponentRequest) -> None:
         kube = self._kube(request.cluster)
-        _ensure_namespace(kube, _namespace_of(request))
+        ensure_namespace(kube, namespace_of(request))
         for manifest in manifests.component_objects(request):
             apply_ours(kube, manifest)
 
@@ -113,6 +101,9 @@ class ComponentActivities:
     def record_release(self, request: RecordRelease) -> None:
         """Write the record first and then the pointer, so that the pointer never names a missing record."""
         kube = self._kube(request.cluster)
+        if request.is_undo:
+            # A delete that removed the namespace as well is being undone.
+            ensure_namespace(kube, namespace_of(request))
         record = record_of(request, self._now())
         existing = create_ours(kube, manifests.release(request, record))
         if existing is not None and not is_same_release(existing, record):
@@ -181,36 +172,3 @@ class ComponentActivities:
 
     def _kube(self, cluster: str) -> Kube:
         return self._clusters.get(cluster).kube
-
-
-def _namespace_of(request: ComponentRequest) -> NamespaceRequest:
-    return NamespaceRequest(
-        cluster=request.cluster,
-        operation=request.operation,
-        step=request.step,
-        app=request.app,
-        tenant=request.tenant,
-    )
-
-
-def _ensure_namespace(kube: Kube, request: NamespaceRequest) -> None:
-    # Steps that put something into the namespace call this too: another operation that was undone at the
-    # same moment may have found the namespace empty and removed it.
-    existing = kube.get("Namespace", request.app) or create_ours(kube, manifests.namespace(request))
-    if existing is None:
-        return
-    require_ours(existing, names.app_labels(request.app))
-    tenant = names.label(existing, names.TENANT)
-    if tenant != request.tenant:
-        raise NotOurs(
-            f"app {request.app} belongs to tenant {tenant or 'unknown'}, not to {request.tenant}",
-            help="give the app another name",
-        )
-
-
-def _has_contents(kube: Kube, namespace: str) -> bool:
-    return any(
-        thing["metadata"]["name"] not in _SELF_MADE
-        for kind in _CONTENTS
-        for thing in kube.list(kind, namespace)
-    )

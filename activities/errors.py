@@ -59,7 +59,13 @@ class Conflict(Transient):
 
 
 class Permanent(SupergiantError):
+    """`untouched`: whoever raised it has looked, and the world is as it was before the step began."""
+
     retryable = False
+
+    def __init__(self, message: str, *, help: str = "", untouched: bool = False) -> None:
+        super().__init__(message, help=help)
+        self.untouched = untouched
 
 
 class InvalidSpec(Permanent):

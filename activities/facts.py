@@ -5,24 +5,22 @@ from collections import defaultdict
 
 from temporalio import activity
 
-from activities.clients import ClusterClients, Clusters
+from activities.clients import Clusters
 from activities.kube import names, reading
 from activities.kube.base import Kube, Manifest
 from activities.kube.records import instances_of, read_pointer, read_release
-from activities.models import tags
 from activities.models.facts import (
-    ComponentFacts,
     DeleteFacts,
     DeployFacts,
     ExistingComponent,
-    ExistingDisk,
     NodeFacts,
     ReadDeleteFacts,
     ReadDeployFacts,
 )
-from activities.models.volumes import Volume, VolumeState
+from activities.remains import remains_of
 
-#: Kinds whose presence means that something of a component is there; secrets outlive a component on purpose.
+#: Kinds whose presence means that a component was deployed here; secrets outlive one on purpose, and a policy or
+#: budget that was left behind is simply applied again.
 _TRACES = ("StatefulSet", "PersistentVolumeClaim", "Service")
 
 
@@ -33,6 +31,8 @@ class FactsActivities:
     @activity.defn(name="read-deploy-facts", no_thread_cancel_exception=True)
     def read_deploy_facts(self, request: ReadDeployFacts) -> DeployFacts:
         clients = self._clusters.get(request.cluster)
+        # Credentials that are wrong or of another account show here, while nothing has been touched.
+        clients.checked_account()
         kube = clients.kube
         namespace = kube.get("Namespace", request.app)
         components: list[ExistingComponent] = []
@@ -55,15 +55,16 @@ class FactsActivities:
 
     @activity.defn(name="read-delete-facts", no_thread_cancel_exception=True)
     def read_delete_facts(self, request: ReadDeleteFacts) -> DeleteFacts:
-        """Asks for every component when none is named; a component of which nothing is there is left out."""
+        """Asks for every component when none is named; one of which nothing is there is left out. The namespace
+        need not be there: disks are found by their tags."""
         clients = self._clusters.get(request.cluster)
-        namespace = clients.kube.get("Namespace", request.app)
-        known = namespace is not None and _owner(namespace, request.app)
-        components = _components_to_delete(clients, request) if known else []
+        clients.checked_account()
+        remains = remains_of(clients, request.app)
+        wanted = set(request.components) or set(remains.components)
         return DeleteFacts(
             app=request.app,
-            tenant=names.label(namespace, names.TENANT) if namespace and known else "",
-            components=components,
+            tenant=remains.tenant,
+            components=[facts for name, facts in sorted(remains.components.items()) if name in wanted],
             retention_seconds=clients.retention_seconds,
             prices=clients.cloud.disk_prices(),
             priced_on=clients.cloud.priced_on,
@@ -110,8 +111,7 @@ def _disks_by_node(kube: Kube, csi_driver: str, pods: dict[str, list[Manifest]])
     }
     for node, running in pods.items():
         for pod in running:
-            for volume in pod["spec"].get("volumes") or []:
-                claim = volume.get("persistentVolumeClaim", {}).get("claimName")
+            for claim in reading.claims_of(pod):
                 bound = claims.get((pod["metadata"]["namespace"], claim))
                 if bound in of_driver and not reading.is_over(pod):
                     disks[node].add(str(bound))
@@ -164,57 +164,3 @@ def _names_taken(component: str) -> list[tuple[str, str]]:
         ("Service", rf"{name}(-all|-\d+)?"),
         ("StatefulSet", rf"{name}-\d+"),
     ]
-
-
-def _components_to_delete(clients: ClusterClients, request: ReadDeleteFacts) -> list[ComponentFacts]:
-    kube, app = clients.kube, request.app
-    labels = names.app_labels(app)
-    things = [thing for kind in (*_TRACES, "ConfigMap") for thing in kube.list(kind, app, labels)]
-    of_app = {tags.CLUSTER: clients.name, tags.APP: app}
-    claims = {
-        volume["spec"]["csi"]["volumeHandle"]: volume["spec"]["claimRef"]["name"]
-        for volume in kube.list("PersistentVolume", labels=labels)
-    }
-    disks: dict[str, list[Volume]] = defaultdict(list)
-    for disk in clients.cloud.find_volumes(of_app):
-        kept = tags.KEEP_UNTIL in disk.tags and disk.id not in claims
-        if not kept and disk.state is not VolumeState.DELETING:
-            disks[disk.tags.get(names.COMPONENT, "")].append(disk)
-    known = {names.label(thing, names.COMPONENT) for thing in things} | set(disks)
-    wanted = set(request.components) or known
-    return [
-        _component_facts(
-            kube,
-            app,
-            component,
-            [thing for thing in things if names.label(thing, names.COMPONENT) == component],
-            [_existing_disk(disk, claims) for disk in disks[component]],
-        )
-        for component in sorted(known & wanted - {""})
-    ]
-
-
-def _component_facts(
-    kube: Kube, app: str, component: str, things: list[Manifest], disks: list[ExistingDisk]
-) -> ComponentFacts:
-    release = read_pointer(kube, app, component)
-    return ComponentFacts(
-        component=component,
-        instances=instances_of(thing for thing in things if thing["kind"] == "StatefulSet"),
-        claims=sorted(t["metadata"]["name"] for t in things if t["kind"] == "PersistentVolumeClaim"),
-        disks=sorted(disks, key=lambda disk: (disk.instance, disk.blueprint, disk.id)),
-        record=read_release(kube, app, component, release) if release else None,
-    )
-
-
-def _existing_disk(disk: Volume, claims: dict[str, str]) -> ExistingDisk:
-    number = disk.tags.get(names.INSTANCE, "")
-    return ExistingDisk(
-        id=disk.id,
-        instance=int(number) if number.isdecimal() else 0,
-        blueprint=disk.tags.get(names.VOLUME, ""),
-        claim=claims.get(disk.id, ""),
-        zone=disk.zone,
-        size_gib=disk.size_gib,
-        type=disk.type,
-    )

@@ -13,6 +13,7 @@ from activities.errors import CameToFail, NotFound, NotOurs, NotReadyYet
 from activities.kube import manifests, names, pod_manifests, reading
 from activities.kube.base import Kube, Manifest
 from activities.kube.instance_status import instance_status
+from activities.kube.namespaces import ensure_namespace, namespace_of
 from activities.kube.owned import (
     apply_ours,
     create_ours,
@@ -23,7 +24,8 @@ from activities.kube.owned import (
     soon,
     still_going,
 )
-from activities.models.instances import InstanceRequest, InstanceStatus, RemoveInstance
+from activities.models.instances import InstanceRequest, InstanceStatus, NamespaceRequest, RemoveInstance
+from activities.models.tags import TENANT
 from activities.models.volumes import Attachment, AwaitAttached, BindVolume, UnbindVolume
 
 
@@ -38,11 +40,10 @@ class InstanceActivities:
         They are created, never applied: the control plane writes into the same fields of a bound pair.
         """
         clients = self._clusters.get(request.cluster)
-        kube, tenant = clients.kube, _tenant(clients.kube, request.app)
+        kube, tenant = clients.kube, _tenant(clients, request)
         volume = manifests.persistent_volume(request, tenant, clients.csi_driver, clients.storage_class)
-        existing = create_ours(kube, volume)
-        if existing is not None:
-            _require_same_disk(existing, request)
+        existing = create_ours(kube, volume) or find_same(kube, volume)
+        _require_taken_up(existing, request)
         claim = manifests.claim(request, tenant, clients.storage_class)
         bound = create_ours(kube, claim) or find_same(kube, claim)
         _require_bound(kube, request, bound)
@@ -53,15 +54,20 @@ class InstanceActivities:
         kube = self._clusters.get(request.cluster).kube
         labels = names.app_labels(request.app)
         if remove_ours(kube, "PersistentVolumeClaim", request.claim, request.app, labels):
-            raise still_going([f"claim {request.claim}"], request.app)
+            why = _who_uses(kube, request.app, request.claim)
+            raise still_going([f"claim {request.claim}"], request.app, why)
         volume = names.volume_name(request.app, request.claim)
         if remove_ours(kube, "PersistentVolume", volume, None, labels):
-            raise still_going([f"PersistentVolume {volume}"], request.app)
+            why = _where_attached(kube, volume)
+            raise still_going([f"PersistentVolume {volume}"], request.app, why)
 
     @activity.defn(name="start-instance", no_thread_cancel_exception=True)
     def start_instance(self, request: InstanceRequest) -> None:
         """Make the instance's Service and StatefulSet; a pod of an older template is replaced."""
         kube = self._clusters.get(request.cluster).kube
+        if request.is_undo:
+            # A delete that removed the namespace as well is being undone.
+            ensure_namespace(kube, namespace_of(request))
         apply_ours(kube, manifests.instance_service(request))
         wanted = pod_manifests.stateful_set(request)
         existed = find_same(kube, wanted) is not None
@@ -136,14 +142,49 @@ class InstanceActivities:
         return instance_status(app, component, number, pod, zones)
 
 
-def _tenant(kube: Kube, app: str) -> str:
-    namespace = kube.get("Namespace", app)
-    if namespace is None:
+def _tenant(clients: ClusterClients, request: BindVolume) -> str:
+    """The tenant of the app's namespace; the undo of a delete makes one again that is gone or going."""
+    namespace = clients.kube.get("Namespace", request.app)
+    if namespace is not None and not (request.is_undo and names.is_going(namespace)):
+        return names.label(namespace, names.TENANT)
+    if not request.is_undo:
         raise NotFound(
-            f"namespace {app} is gone; somebody has deleted it",
+            f"namespace {request.app} is gone; somebody has deleted it",
             help="abort the operation, then ask for it again",
         )
-    return names.label(namespace, names.TENANT)
+    disk = clients.cloud.get_volume(request.volume.id)
+    tenant = (disk.tags if disk else {}).get(TENANT, "default")
+    again = NamespaceRequest(
+        cluster=request.cluster,
+        operation=request.operation,
+        step=request.step,
+        app=request.app,
+        tenant=names.label(namespace, names.TENANT) if namespace else tenant,
+        component=request.component,
+    )
+    ensure_namespace(clients.kube, again)
+    return again.tenant
+
+
+def _who_uses(kube: Kube, app: str, claim: str) -> str:
+    """Which pods keep a claim: Kubernetes lets it go only when the last of them has ended."""
+    users = [
+        pod for pod in kube.list("Pod", app) if claim in reading.claims_of(pod) and not reading.is_over(pod)
+    ]
+    if not users:
+        return ""
+    told = ", ".join(reading.whereabouts(pod) for pod in users)
+    ours = all(names.has_labels(pod, names.app_labels(app)) for pod in users)
+    return f"still in use by {told}" + ("" if ours else ", which somebody else must delete")
+
+
+def _where_attached(kube: Kube, volume: str) -> str:
+    nodes = [
+        attachment["spec"]["nodeName"]
+        for attachment in kube.list("VolumeAttachment")
+        if _attached_volume(attachment) == volume
+    ]
+    return f"still attached to node {', '.join(nodes)}" if nodes else ""
 
 
 def _require_same_disk(existing: Manifest, request: BindVolume) -> None:
@@ -153,6 +194,15 @@ def _require_same_disk(existing: Manifest, request: BindVolume) -> None:
             f"{names.title(existing)} stands for disk {handle}, not for {request.volume.id}",
             help="an earlier operation left it behind; abort, remove it, and ask again",
         )
+
+
+def _require_taken_up(volume: Manifest | None, request: BindVolume) -> None:
+    """The control plane must have seen the volume before its claim: a claim that it looks at first is left
+    Pending until the next round over all claims, 15 s later (measured, 1 deploy in 20)."""
+    if volume is not None:
+        _require_same_disk(volume, request)
+    if volume is None or (volume.get("status") or {}).get("phase", "Pending") == "Pending":
+        raise NotReadyYet(f"the volume of claim {request.claim} is being taken up", retry_after=soon())
 
 
 def _require_bound(kube: Kube, request: BindVolume, claim: Manifest | None) -> None:
@@ -212,12 +262,8 @@ def _explain(kube: Kube, pod: Manifest) -> str:
     """Why the pod is not ready; asks for attachments and events only if the pod itself does not tell."""
     if not pod["spec"].get("nodeName") or names.is_going(pod):
         return reading.why_not_ready(pod)
-    claims = [
-        volume["persistentVolumeClaim"]["claimName"]
-        for volume in pod["spec"].get("volumes") or []
-        if "persistentVolumeClaim" in volume
-    ]
-    volumes = {names.volume_name(pod["metadata"]["namespace"], claim) for claim in claims}
+    namespace = pod["metadata"]["namespace"]
+    volumes = {names.volume_name(namespace, claim) for claim in reading.claims_of(pod)}
     errors = []
     if volumes and (pod.get("status") or {}).get("phase") == "Pending":
         errors = [
@@ -225,7 +271,7 @@ def _explain(kube: Kube, pod: Manifest) -> str:
             for attachment in kube.list("VolumeAttachment")
             if _attached_volume(attachment) in volumes and (message := _attach_error(attachment))
         ]
-    events = _events(kube, pod["metadata"]["namespace"], pod)
+    events = _events(kube, namespace, pod)
     return reading.why_not_ready(pod, errors, events)
 
 

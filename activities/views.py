@@ -2,7 +2,6 @@
 `cluster list|check`. Changes nothing."""
 
 from collections import defaultdict
-from datetime import UTC, datetime
 
 from temporalio import activity
 
@@ -168,14 +167,5 @@ def _disk(disk: Volume, node: str, claim: str) -> DiskView:
         machine=disk.machine,
         node=node,
         claim=claim,
-        keep_until=_time(disk.tags.get(tags.KEEP_UNTIL)),
+        keep_until=tags.kept_until(disk.tags),
     )
-
-
-def _time(text: str | None) -> datetime | None:
-    """None also for a tag that somebody has edited into something else."""
-    try:
-        found = datetime.fromisoformat(text) if text else None
-    except ValueError:
-        return None
-    return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found

@@ -11,16 +11,25 @@ A disk's life under one step. Only what a look-up shows counts as made, and only
 
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 
 from activities.clients import Clusters
 from activities.clouds.base import Cloud
-from activities.errors import CameToFail, Conflict, NotFound, NotOurs, NotReadyYet, QuotaExceeded
+from activities.errors import (
+    CameToFail,
+    Conflict,
+    NotFound,
+    NotOurs,
+    NotReadyYet,
+    Permanent,
+    QuotaExceeded,
+    SupergiantError,
+)
 from activities.idempotency import check_time_to_act, generation_of, key_tags, pace, token, try_tag, waited
-from activities.models.tags import APP, CLUSTER, COMPONENT, KEEP_UNTIL
+from activities.models.tags import APP, CLUSTER, COMPONENT, FOR_EVER, KEEP_UNTIL
 from activities.models.volumes import (
     CreateVolume,
     DeleteVolume,
@@ -55,12 +64,14 @@ class VolumeActivities:
         self._clusters = clusters
         # Undos of this process that saw their disk: a hint that saves the wait for a late one, and no more.
         self._seen: set[tuple[str, str, str]] = set()
+        # Deletions of this process that the cloud has accepted, which its look-up may be slow to show.
+        self._begun: set[tuple[str, str, str]] = set()
 
     @activity.defn(name="create-volume", no_thread_cancel_exception=True)
     def create_volume(self, request: CreateVolume) -> Volume:
         """The one disk of this step, made if need be, once it can be attached."""
         cloud = self._clusters.get(request.cluster).cloud
-        found = cloud.find_volumes(key_tags(request))
+        found = _made_by(cloud, request)
         if alive := _alive(found):
             return _usable(alive)
         _replace_failed(cloud, request, found)
@@ -76,25 +87,34 @@ class VolumeActivities:
 
     @activity.defn(name="delete-volume", no_thread_cancel_exception=True)
     def delete_volume(self, request: DeleteVolume) -> None:
-        """Undo of `create_volume`: no disk of that step is left, nor one on its way."""
+        """Undo of `create_volume`: no disk of that step is left, nor one on its way. One that is kept was made
+        by another operation of the same id, and stays."""
         cloud = self._clusters.get(request.cluster).cloud
         key = (request.cluster, request.operation, request.of_step)
-        if found := cloud.find_volumes(key_tags(request, request.of_step)):
+        found = cloud.find_volumes(key_tags(request, request.of_step))
+        if going := [disk for disk in found if KEEP_UNTIL not in disk.tags]:
             self._seen.add(key)
-            _delete(cloud, found)
+            _delete(cloud, going)
         elif key not in self._seen and waited() < LATE_ARRIVAL:
             raise NotReadyYet("making sure that no disk is on its way", retry_after=timedelta(seconds=1))
         self._seen.discard(key)
 
     @activity.defn(name="delete-volumes", no_thread_cancel_exception=True)
     def delete_volumes(self, request: DeleteVolumes) -> None:
-        """Delete a component's disks for good; none is touched unless all are the component's."""
+        """Delete a component's disks for good; none is touched unless all are the component's. What fails for
+        good says whether all of them are still there."""
         cloud = self._clusters.get(request.cluster).cloud
         owner = {CLUSTER: request.cluster, APP: request.app, COMPONENT: request.component}
-        disks = _present(cloud, request.volumes)
-        for disk in disks:
-            _check_owner(disk, owner)
-        _delete(cloud, disks)
+        key = (request.cluster, request.operation, request.step)
+        try:
+            disks = _present(cloud, request.volumes)
+            for disk in disks:
+                _check_owner(disk, owner)
+            _delete(cloud, disks, deleted=lambda: self._begun.add(key))
+        except Permanent as error:
+            error.untouched = key not in self._begun and _all_there(cloud, request.volumes)
+            raise
+        self._begun.discard(key)
 
     @activity.defn(name="keep-volumes", no_thread_cancel_exception=True)
     def keep_volumes(self, request: KeepVolumes) -> None:
@@ -142,6 +162,23 @@ class VolumeActivities:
         return SweptVolumes(deleted=deleted, kept=len(marked) - len(deleted))
 
 
+def _made_by(cloud: Cloud, request: CreateVolume) -> list[Volume]:
+    """The disks of the step. One that is kept holds somebody's data: it was made under the same operation id,
+    used again after Temporal had forgotten it."""
+    found = cloud.find_volumes(key_tags(request))
+    for volume in found:
+        _refuse_kept(volume, request)
+    return found
+
+
+def _refuse_kept(volume: Volume, request: CreateVolume) -> None:
+    if KEEP_UNTIL in volume.tags:
+        raise NotOurs(
+            f"operation id {request.operation} was used before, and disk {volume.id} is kept from then",
+            help="Cancel this operation, and ask again with another --id.",
+        )
+
+
 def _alive(volumes: list[Volume]) -> Volume | None:
     alive = [volume for volume in volumes if volume.state in _ALIVE]
     if len(alive) > 1:
@@ -179,13 +216,13 @@ def _made(cloud: Cloud, request: CreateVolume, generation: int) -> Volume | None
         volume = cloud.create_volume(token(request, generation), spec)
     except QuotaExceeded:
         # Over quota the token is not honoured: this may be the answer to a disk that we have already.
-        if earlier := _alive(cloud.find_volumes(key_tags(request))):
+        if earlier := _alive(_made_by(cloud, request)):
             return earlier
         raise
     except Conflict:
         # An earlier request with the token is under way, unless it stays so: then the token was spent on a
         # disk of another description, which only happens when an operation id is used twice.
-        if earlier := _alive(cloud.find_volumes(key_tags(request))):
+        if earlier := _alive(_made_by(cloud, request)):
             return earlier
         if waited() < HIDDEN_AT_MOST:
             raise
@@ -194,16 +231,20 @@ def _made(cloud: Cloud, request: CreateVolume, generation: int) -> Volume | None
         raise NotReadyYet(f"disk {volume.id} is being created", retry_after=max(FIRST_LOOK, pace()))
     # The token's old answer, and the look-up did not show the disk.
     shown = cloud.get_volume(volume.id)
+    if shown:
+        _refuse_kept(shown, request)
     return shown if shown and shown.state in _ALIVE else None
 
 
-def _delete(cloud: Cloud, disks: list[Volume]) -> None:
-    """Delete and see them gone."""
+def _delete(cloud: Cloud, disks: list[Volume], deleted: Callable[[], None] = lambda: None) -> None:
+    """Delete and see them gone; `deleted` is called for each deletion that the cloud accepts."""
     for disk in disks:
         if disk.state is not VolumeState.DELETING and not disk.machine:
+            check_time_to_act()
             # Refused while it is being made, or if it was attached since: the next attempt asks again.
             with contextlib.suppress(NotReadyYet):
                 cloud.delete_volume(disk.id)
+                deleted()
     if left := _present(cloud, [disk.id for disk in disks]):
         raise NotReadyYet("; ".join(_why_there(disk) for disk in left), retry_after=pace())
 
@@ -220,6 +261,14 @@ def _present(cloud: Cloud, volume_ids: Iterable[str]) -> list[Volume]:
     return [volume for volume_id in volume_ids if (volume := cloud.get_volume(volume_id))]
 
 
+def _all_there(cloud: Cloud, volume_ids: list[str]) -> bool:
+    try:
+        disks = _present(cloud, volume_ids)
+    except SupergiantError:
+        return False  # nobody knows
+    return len(disks) == len(volume_ids) and all(disk.state is not VolumeState.DELETING for disk in disks)
+
+
 def _check_owner(disk: Volume, owner: dict[str, str]) -> None:
     for key, value in owner.items():
         if disk.tags.get(key) != value:
@@ -230,7 +279,11 @@ def _check_owner(disk: Volume, owner: dict[str, str]) -> None:
 
 
 def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds")
+    try:
+        return moment.astimezone(UTC).isoformat(timespec="seconds")
+    except OverflowError:
+        # The last hours of the year 9999 have no counterpart in every other time zone.
+        return FOR_EVER.isoformat(timespec="seconds")
 
 
 def _swept(cloud: Cloud, marked: Volume, now: datetime) -> bool:

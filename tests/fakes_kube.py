@@ -130,12 +130,21 @@ class FakeKube:
         replaced: Manifest = self._changed(lambda: self._store(manifest))
         return replaced
 
-    def delete(self, kind: str, name: str, namespace: str | None = None, uid: str | None = None) -> None:
+    def delete(
+        self,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        uid: str | None = None,
+        version: str | None = None,
+    ) -> None:
         self._called("delete", kind, name)
         key = (kind, namespace or "", name)
         stored = self.objects.get(key)
         if stored is None or (uid and stored["metadata"]["uid"] != uid):
             return
+        if version and stored["metadata"]["resourceVersion"] != version:
+            raise Conflict("the object has been modified")
         self._changed(lambda: self._begin_removal(key))
 
     def server_version(self) -> str:
@@ -171,7 +180,10 @@ class FakeKube:
         if existing and existing.get("immutable") and existing.get("data") != manifest.get("data"):
             raise InvalidSpec("field is immutable")
         if existing and existing.get("spec") == manifest.get("spec") and "data" not in manifest:
-            existing["metadata"] |= manifest["metadata"]
+            merged = existing["metadata"] | manifest["metadata"]
+            if merged != existing["metadata"]:
+                merged["resourceVersion"] = str(next(self._counter))
+            existing["metadata"] = merged
             return existing
         stored = copy.deepcopy(manifest)
         old = (existing or {}).get("metadata", {})

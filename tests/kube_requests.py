@@ -1,8 +1,9 @@
 """Requests about one component, "shop/db": builders with defaults for tests of activities."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from activities.models.apps import Component
+from activities.models.common import StepRequest
 from activities.models.instances import (
     ComponentRequest,
     InstanceRequest,
@@ -14,6 +15,8 @@ from activities.models.instances import (
 )
 from activities.models.volumes import AwaitAttached, BindVolume, UnbindVolume, Volume, VolumeState
 from tests.fakes_kube import ZONES
+
+Request = TypeVar("Request", bound=StepRequest)
 
 
 def component(name: str = "db", **changes: Any) -> Component:
@@ -44,8 +47,16 @@ def key(step: str, operation: str = "op-1", app: str = "shop") -> dict[str, Any]
     return {"cluster": "prod", "operation": operation, "step": step, "app": app}
 
 
-def namespace(operation: str = "op-1", tenant: str = "default") -> NamespaceRequest:
-    return NamespaceRequest(**key("namespace", operation), tenant=tenant)
+def namespace(
+    operation: str = "op-1", tenant: str = "default", component: str = "db", undo: bool = False
+) -> NamespaceRequest:
+    step = "namespace/undo" if undo else "namespace"
+    return NamespaceRequest(**key(step, operation), tenant=tenant, component=component)
+
+
+def undoing(request: Request) -> Request:
+    """The same, asked for by the undo of a delete."""
+    return request.model_copy(update={"step": f"{request.step}/undo", "operation": "op-delete"})
 
 
 def of_component(operation: str = "op-1", name: str = "db", **changes: Any) -> ComponentRequest:

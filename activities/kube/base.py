@@ -33,9 +33,17 @@ class Kube(Protocol):
         """Replace, guarded by metadata.resourceVersion; Conflict when it has changed."""
         ...
 
-    def delete(self, kind: str, name: str, namespace: str | None = None, uid: str | None = None) -> None:
-        """Ask for deletion. What is gone is success; with `uid`, only that very object. A StatefulSet stays
-        visible until its pod is gone."""
+    def delete(
+        self,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        uid: str | None = None,
+        version: str | None = None,
+    ) -> None:
+        """Ask for deletion. What is gone is success; with `uid`, only that very object, and with `version`
+        (a resourceVersion) only if it has not changed since, else Conflict. A StatefulSet stays visible until
+        its pod is gone."""
         ...
 
     def server_version(self) -> str: ...

@@ -38,14 +38,7 @@ def _server(clients: ClusterClients) -> Check:
 
 
 def _account(clients: ClusterClients) -> Check:
-    account = clients.cloud.account()
-    if clients.account and account != clients.account:
-        return Check(
-            name="cloud account",
-            ok=False,
-            detail=f"the credentials belong to account {account}, the settings say {clients.account}",
-            help="correct `account` of this cluster, or give it the right credentials",
-        )
+    account = clients.checked_account()
     return Check(name="cloud account", ok=True, detail=f"{clients.cloud_name} account {account}")
 
 

@@ -146,15 +146,23 @@ class KubeClient:
             manifest,
         )
 
-    def delete(self, kind: str, name: str, namespace: str | None = None, uid: str | None = None) -> None:
+    def delete(
+        self,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        uid: str | None = None,
+        version: str | None = None,
+    ) -> None:
         known = allowed_kind(kind, "delete")
         options: dict[str, Any] = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "propagationPolicy": known.propagation,
         }
-        if uid:
-            options["preconditions"] = {"uid": uid}
+        guards = {"uid": uid, "resourceVersion": version}
+        if preconditions := {key: value for key, value in guards.items() if value}:
+            options["preconditions"] = preconditions
         try:
             self._send(
                 "DELETE",

@@ -39,6 +39,10 @@ def _kind(name: str, api_version: str, plural: str, verbs: str, **more: bool | s
     return Kind(name, api_version, plural, frozenset(verbs.split()), **more)  # type: ignore[arg-type]
 
 
+def _seen(name: str, api_version: str, plural: str) -> Kind:
+    return _kind(name, api_version, plural, "list", metadata_only=True)
+
+
 #: Applying is "create patch"; a Secret is never patched, and its value never read.
 KINDS: dict[str, Kind] = {
     kind.name: kind
@@ -47,7 +51,7 @@ KINDS: dict[str, Kind] = {
         _kind("CSINode", "storage.k8s.io/v1", "csinodes", "list", namespaced=False),
         _kind("ConfigMap", "v1", "configmaps", "create delete get list update"),
         _kind("Event", "v1", "events", "list"),
-        _kind("Namespace", "v1", "namespaces", "create delete get list", namespaced=False),
+        _kind("Namespace", "v1", "namespaces", "create delete get list update", namespaced=False),
         _kind("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies", "create delete get list patch"),
         _kind("Node", "v1", "nodes", "list", namespaced=False),
         _kind("PersistentVolume", "v1", "persistentvolumes", "create delete get list", namespaced=False),
@@ -66,6 +70,21 @@ KINDS: dict[str, Kind] = {
         ),
         _kind("StorageClass", "storage.k8s.io/v1", "storageclasses", "get", namespaced=False),
         _kind("VolumeAttachment", "storage.k8s.io/v1", "volumeattachments", "list", namespaced=False),
+        # Only to see whether a namespace is empty before it is removed.
+        _seen("CronJob", "batch/v1", "cronjobs"),
+        _seen("DaemonSet", "apps/v1", "daemonsets"),
+        _seen("Deployment", "apps/v1", "deployments"),
+        _seen("HorizontalPodAutoscaler", "autoscaling/v2", "horizontalpodautoscalers"),
+        _seen("Ingress", "networking.k8s.io/v1", "ingresses"),
+        _seen("Job", "batch/v1", "jobs"),
+        _seen("LimitRange", "v1", "limitranges"),
+        _seen("PodTemplate", "v1", "podtemplates"),
+        _seen("ReplicaSet", "apps/v1", "replicasets"),
+        _seen("ReplicationController", "v1", "replicationcontrollers"),
+        _seen("ResourceQuota", "v1", "resourcequotas"),
+        _seen("Role", "rbac.authorization.k8s.io/v1", "roles"),
+        _seen("RoleBinding", "rbac.authorization.k8s.io/v1", "rolebindings"),
+        _seen("ServiceAccount", "v1", "serviceaccounts"),
     )
 }
 

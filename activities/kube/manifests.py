@@ -25,7 +25,10 @@ def namespace(request: NamespaceRequest) -> Manifest:
         # Our pods ask for less than "baseline" allows; this keeps others from bringing privileged ones.
         "pod-security.kubernetes.io/enforce": "baseline",
     }
-    return _object("v1", "Namespace", request.app, None, labels, request)
+    made = _object("v1", "Namespace", request.app, None, labels, request)
+    if request.component:
+        made["metadata"]["annotations"][names.USERS] = request.component
+    return made
 
 
 def secret(request: ComponentRequest, name: str, value: str) -> Manifest:

@@ -8,8 +8,11 @@ from activities.models.common import StepRequest
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "supergiant"
-TENANT = "supergiant.io/tenant"
+TENANT = tags.TENANT
 ZONE = "topology.kubernetes.io/zone"
+
+#: Annotation of a namespace: the components that use it, with commas between.
+USERS = "supergiant.io/users"
 
 #: Objects and disks carry the same words, the former as labels and annotations, the latter as tags.
 APP = tags.APP
@@ -87,6 +90,11 @@ def label(manifest: Manifest, key: str) -> str:
 
 def operation_of(manifest: Manifest) -> str:
     return str((manifest["metadata"].get("annotations") or {}).get(OPERATION, ""))
+
+
+def users_of(namespace: Manifest) -> set[str]:
+    text = str((namespace["metadata"].get("annotations") or {}).get(USERS, ""))
+    return {user for user in text.split(",") if user}
 
 
 def instance_of(manifest: Manifest) -> int | None:

@@ -94,6 +94,20 @@ def machine(node: Manifest) -> str:
     return str(node["spec"].get("providerID", "")).rpartition("/")[2]
 
 
+def claims_of(pod: Manifest) -> list[str]:
+    return [
+        volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod["spec"].get("volumes") or []
+        if "persistentVolumeClaim" in volume
+    ]
+
+
+def whereabouts(pod: Manifest) -> str:
+    """ "pod db-0-0 on node n-0", as messages name one that is in the way."""
+    node = pod["spec"].get("nodeName")
+    return f"pod {pod['metadata']['name']}" + (f" on node {node}" if node else "")
+
+
 def is_over(pod: Manifest) -> bool:
     """Whether the pod has ended and holds nothing of its node any more."""
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")

@@ -28,3 +28,7 @@ class StepRequest(Message):
     operation: str
     step: str
     tries: int = 0
+
+    @property
+    def is_undo(self) -> bool:
+        return self.step.endswith("/undo")

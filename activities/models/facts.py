@@ -89,7 +89,7 @@ class ReadDeployFacts(Message):
 
 class ExistingDisk(Message):
     """A disk of a component and the claim it is bound by ("" when there is none); `kept` when it is one that
-    an earlier delete left to be kept for a time."""
+    an earlier delete left to be kept for a time, and that nothing is bound to."""
 
     id: str
     instance: int
@@ -103,13 +103,23 @@ class ExistingDisk(Message):
 
 class ComponentFacts(Message):
     """What there is to delete of one component, found by label and tag; `record` None: no release was recorded
-    (a deploy was ended by force), so a delete cannot be undone."""
+    (a deploy was ended by force), so a delete cannot be undone. `objects` are all others but the secrets, as
+    "Service/db"."""
 
     component: str
     instances: list[int]
     claims: list[str]
     disks: list[ExistingDisk]
     record: ReleaseRecord | None = None
+    secrets: list[str] = []
+    objects: list[str] = []
+
+    @property
+    def only_kept(self) -> bool:
+        """Whether all that is left is what a delete keeps on purpose, so that only one which deletes the disks
+        too has anything to do."""
+        gone = not (self.instances or self.claims or self.objects or self.record)
+        return gone and bool(self.disks or self.secrets) and all(disk.kept for disk in self.disks)
 
     def fingerprint(self) -> str:
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]

@@ -69,7 +69,7 @@ class WorkerSettings:
 
     metrics_address: str = "127.0.0.1:9464"
     health_address: str = "127.0.0.1:9465"
-    max_activities: int = 50
+    max_activities: int = 100
     graceful_shutdown: timedelta = timedelta(seconds=20)
     retention: timedelta = timedelta(days=7)
 

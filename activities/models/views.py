@@ -4,6 +4,7 @@ from datetime import datetime
 
 from activities.models.common import Message
 from activities.models.instances import InstanceStatus
+from activities.models.tags import has_end
 
 
 class AskApps(Message):
@@ -14,7 +15,9 @@ class AskApps(Message):
 
 
 class DiskView(Message):
-    """A disk, the instance it belongs to, and where it is attached; `keep_until` for one kept after delete."""
+    """A disk, the instance it belongs to, and where it is attached; `keep_until` for one kept after delete.
+    `keep_until` in the year 9999: kept without an end, while the delete of its component is under way or after
+    it was ended by force."""
 
     id: str
     app: str
@@ -29,6 +32,10 @@ class DiskView(Message):
     node: str = ""
     claim: str = ""
     keep_until: datetime | None = None
+
+    @property
+    def kept_without_end(self) -> bool:
+        return self.keep_until is not None and not has_end(self.keep_until)
 
 
 class ComponentView(Message):

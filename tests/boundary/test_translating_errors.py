@@ -10,7 +10,15 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import errors
 from activities.boundary import LONGEST_MESSAGE, translated
-from activities.errors import NotReadyYet, Permanent, SupergiantError, Throttled, Transient, Unreachable
+from activities.errors import (
+    AccessDenied,
+    NotReadyYet,
+    Permanent,
+    SupergiantError,
+    Throttled,
+    Transient,
+    Unreachable,
+)
 
 INFO = ActivityEnvironment.default_info()
 ALL = [
@@ -54,6 +62,17 @@ def test_the_throttled_come_back_later_each_time_and_not_all_at_once() -> None:
     assert all(len(set(of_attempt)) > 1 for of_attempt in delays)
     assert max(delays[0]) <= timedelta(seconds=2) < timedelta(seconds=8) <= min(delays[1])
     assert max(delays[2]) <= timedelta(seconds=20)
+
+
+@pytest.mark.parametrize("untouched", [True, False])
+def test_a_failure_says_whether_the_world_is_as_it_was(untouched: bool) -> None:
+    [failure] = translation_of(AccessDenied("no", untouched=untouched)).details
+    assert failure.untouched is untouched
+
+
+def test_of_an_error_that_may_pass_nobody_claims_that_nothing_was_touched() -> None:
+    [failure] = translation_of(Unreachable("x")).details
+    assert failure.untouched is False
 
 
 def test_a_long_text_is_cut() -> None:

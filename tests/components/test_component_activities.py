@@ -66,27 +66,6 @@ def test_a_namespace_that_is_going_is_waited_for(components: ComponentActivities
     assert kube.has("Namespace", "shop")
 
 
-@pytest.mark.parametrize("kind", ["ConfigMap", "PersistentVolumeClaim", "Pod", "Secret", "Service"])
-def test_a_namespace_that_holds_anything_is_kept(
-    components: ComponentActivities, kube: FakeKube, kind: str
-) -> None:
-    components.ensure_namespace(ask.namespace())
-    kube.put({"kind": kind, "metadata": {"name": "somebodys", "namespace": "shop"}, "spec": {}})
-    components.remove_namespace(ask.namespace())
-    assert kube.has("Namespace", "shop")
-
-
-def test_what_kubernetes_puts_into_every_namespace_does_not_keep_it(
-    components: ComponentActivities, kube: FakeKube
-) -> None:
-    components.ensure_namespace(ask.namespace())
-    kube.put({"kind": "ConfigMap", "metadata": {"name": "kube-root-ca.crt", "namespace": "shop"}})
-    with pytest.raises(NotReadyYet):
-        components.remove_namespace(ask.namespace())
-    assert not kube.has("Namespace", "shop")
-    components.remove_namespace(ask.namespace())
-
-
 def test_a_namespace_of_somebody_else_is_never_removed(
     components: ComponentActivities, kube: FakeKube
 ) -> None:

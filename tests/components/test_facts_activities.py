@@ -6,7 +6,6 @@ from activities.components import ComponentActivities
 from activities.facts import FactsActivities
 from activities.instances import InstanceActivities
 from activities.models.facts import DeployFacts, ReadDeleteFacts, ReadDeployFacts
-from activities.models.volumes import VolumeState
 from tests import kube_requests as ask
 from tests.fakes_cloud import FakeCloud
 from tests.fakes_kube import DRIVER, FakeKube
@@ -136,6 +135,15 @@ def test_what_a_delete_takes_is_listed_with_its_disks(facts: FactsActivities) ->
     ]
     assert component.record is not None
     assert component.record.component == ask.component()
+    assert component.secrets == []
+    assert component.objects == [
+        "ConfigMap/component-db",
+        "ConfigMap/release-db-1",
+        "NetworkPolicy/db",
+        "PodDisruptionBudget/db",
+        "Service/db",
+        "Service/db-all",
+    ]
     assert facts.read_delete_facts(DELETE).components[0].fingerprint() == component.fingerprint()
 
 
@@ -151,28 +159,17 @@ def test_only_the_components_asked_for_are_listed(
 
 
 @pytest.mark.usefixtures("deployed")
-def test_disks_kept_by_an_earlier_delete_and_disks_on_their_way_out_are_left_alone(
-    facts: FactsActivities, cloud: FakeCloud
-) -> None:
-    kept = ask.disk(0).model_copy(update={"id": "vol-kept"})
-    cloud.put(kept.model_copy(update={"tags": {**kept.tags, "supergiant.io/keep-until": "2026-02-01"}}))
-    cloud.put(ask.disk(1).model_copy(update={"id": "vol-going", "state": VolumeState.DELETING}))
-    [component] = facts.read_delete_facts(DELETE).components
-    assert [disk.id for disk in component.disks] == ["vol-0", "vol-1"]
-
-
-@pytest.mark.usefixtures("deployed")
 def test_a_delete_that_stopped_half_way_finds_its_disks_again(
     facts: FactsActivities, cloud: FakeCloud
 ) -> None:
     cloud.tag_volumes(["vol-0"], {"supergiant.io/keep-until": "2026-02-01"})
     [component] = facts.read_delete_facts(DELETE).components
-    assert [disk.id for disk in component.disks] == ["vol-0", "vol-1"]
+    assert [(disk.id, disk.kept) for disk in component.disks] == [("vol-0", False), ("vol-1", False)]
 
 
 def test_an_app_that_does_not_exist_has_nothing_to_delete(facts: FactsActivities) -> None:
     found = facts.read_delete_facts(DELETE)
-    assert (found.tenant, found.components) == ("", [])
+    assert (found.tenant, found.components) == ("default", [])
 
 
 def test_a_record_that_somebody_wrote_over_counts_as_missing(

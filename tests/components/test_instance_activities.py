@@ -43,8 +43,20 @@ def test_binding_makes_a_retained_volume_and_its_claim(instances: InstanceActivi
     assert claim["spec"]["volumeName"] == f"shop-{ask.claim()}"
 
 
+def test_the_claim_is_made_after_the_control_plane_has_seen_its_volume(
+    instances: InstanceActivities, kube: FakeKube
+) -> None:
+    kube.binds = False
+    with pytest.raises(NotReadyYet, match=f"the volume of claim {ask.claim()} is being taken up"):
+        instances.bind_volume(ask.bind())
+    assert not kube.has("PersistentVolumeClaim", ask.claim(), "shop")
+
+
 def test_binding_waits_until_the_pair_is_bound(instances: InstanceActivities, kube: FakeKube) -> None:
     kube.binds = False
+    with pytest.raises(NotReadyYet):
+        instances.bind_volume(ask.bind())
+    kube.the("PersistentVolume", f"shop-{ask.claim()}")["status"] = {"phase": "Available"}
     with pytest.raises(NotReadyYet, match=f"claim {ask.claim()} is not bound"):
         instances.bind_volume(ask.bind())
 
@@ -79,6 +91,43 @@ def test_unbinding_removes_the_claim_before_the_volume(instances: InstanceActivi
     instances.unbind_volume(ask.unbind())
     instances.unbind_volume(ask.unbind())
     assert not kube.has("PersistentVolume", f"shop-{ask.claim()}")
+
+
+@pytest.mark.usefixtures("started")
+def test_unbinding_says_which_pod_still_uses_the_claim(instances: InstanceActivities, kube: FakeKube) -> None:
+    kube.held.add(("PersistentVolumeClaim", ask.claim()))
+    with pytest.raises(NotReadyYet, match=r"is gone; still in use by pod db-0-0 on node n-0$"):
+        instances.unbind_volume(ask.unbind())
+
+
+@pytest.mark.parametrize(("phase", "told"), [("Running", True), ("Succeeded", False)])
+def test_unbinding_says_when_a_pod_of_somebody_else_uses_the_claim(
+    instances: InstanceActivities, kube: FakeKube, phase: str, told: bool
+) -> None:
+    instances.bind_volume(ask.bind())
+    volumes = [{"name": "d", "persistentVolumeClaim": {"claimName": ask.claim()}}, {"name": "e"}]
+    kube.put(
+        {
+            "kind": "Pod",
+            "metadata": {"name": "debug", "namespace": "shop"},
+            "spec": {"volumes": volumes},
+            "status": {"phase": phase},
+        }
+    )
+    kube.held.add(("PersistentVolumeClaim", ask.claim()))
+    with pytest.raises(NotReadyYet) as waiting:
+        instances.unbind_volume(ask.unbind())
+    said = "still in use by pod debug, which somebody else must delete"
+    assert (said in str(waiting.value)) is told
+
+
+@pytest.mark.usefixtures("started")
+def test_unbinding_says_where_the_volume_is_still_attached(
+    instances: InstanceActivities, kube: FakeKube
+) -> None:
+    kube.held.add(("PersistentVolume", f"shop-{ask.claim()}"))
+    with pytest.raises(NotReadyYet, match="is gone; still attached to node n-0"):
+        instances.unbind_volume(ask.unbind())
 
 
 def test_unbinding_leaves_a_claim_of_somebody_else(instances: InstanceActivities, kube: FakeKube) -> None:

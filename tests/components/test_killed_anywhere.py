@@ -52,6 +52,7 @@ class World:
             ]
         return [
             partial(c.ensure_namespace, ask.namespace()),
+            partial(c.ensure_namespace, ask.namespace(component="web")),
             partial(c.ensure_secrets, ask.of_component()),
             partial(c.ensure_services, ask.of_component()),
             *instances,
@@ -73,7 +74,8 @@ class World:
             *instances,
             partial(c.remove_services, ask.remove()),
             partial(c.remove_secrets, ask.remove()),
-            partial(c.remove_namespace, ask.namespace()),
+            partial(c.remove_namespace, ask.namespace(undo=True)),
+            partial(c.remove_namespace, ask.namespace(component="web", undo=True)),
         ]
 
     def do(self, steps: list[Step]) -> None:
@@ -173,5 +175,5 @@ def test_the_permissions_asked_for_are_those_that_are_used() -> None:
         world.instances.await_ready(ask.of_instance())
     world.do(world.undo)
     world.do([lambda: world.components.remove_release(ask.unrecord(2, all=True))])
-    world.do([lambda: world.components.remove_namespace(ask.namespace())])
+    world.do([lambda: world.components.remove_namespace(ask.namespace(component="web"))])
     assert world.kube.used == set(permissions())

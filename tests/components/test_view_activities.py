@@ -9,6 +9,7 @@ from activities.clients import ClusterClients
 from activities.components import ComponentActivities
 from activities.errors import InvalidSpec, Unreachable
 from activities.models.clusters import Check
+from activities.models.tags import FOR_EVER
 from activities.models.views import AskApps, AskCluster, AskClusters
 from activities.models.volumes import VolumeState
 from activities.views import ViewActivities
@@ -73,6 +74,22 @@ def test_disks_that_were_kept_are_shown_with_their_end(views: ViewActivities, cl
     [app] = views.view_apps(AskApps(cluster="prod")).apps
     assert (app.app, app.tenant, app.components) == ("shop", "", [])
     assert [d.keep_until for d in app.disks] == [datetime(2026, 2, 1, 12, tzinfo=UTC), None]
+
+
+def test_a_disk_whose_component_is_being_deleted_is_shown_as_kept_without_an_end(
+    views: ViewActivities, cloud: FakeCloud
+) -> None:
+    disk = ask.disk()
+    for name, until in (("vol-1", FOR_EVER.isoformat()), ("vol-2", "2026-02-01T12:00:00+00:00")):
+        tags = disk.tags | {"supergiant.io/keep-until": until}
+        cloud.put(disk.model_copy(update={"id": name, "tags": tags}))
+    cloud.put(disk.model_copy(update={"id": "vol-3"}))
+    [app] = views.view_apps(AskApps(cluster="prod")).apps
+    assert [(d.keep_until is not None, d.kept_without_end) for d in app.disks] == [
+        (True, True),
+        (True, False),
+        (False, False),
+    ]
 
 
 def test_a_disk_on_its_way_out_does_not_show_a_deleted_app(views: ViewActivities, cloud: FakeCloud) -> None:

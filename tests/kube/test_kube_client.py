@@ -169,6 +169,16 @@ def test_a_delete_carries_the_uid_and_keeps_a_statefulset_until_its_pod_is_gone(
     assert body["propagationPolicy"] == "Foreground"
 
 
+def test_a_delete_that_carries_a_version_does_not_take_what_has_changed(
+    client: KubeClient, server: Server
+) -> None:
+    server.refuse(409, "Conflict", "the resourceVersion in the precondition does not match")
+    server.answer(200, {"kind": "Namespace", "metadata": {"name": "shop", "uid": "u-1"}})
+    with pytest.raises(Conflict):
+        client.delete("Namespace", "shop", uid="u-1", version="41")
+    assert server.asked[0][4]["preconditions"] == {"uid": "u-1", "resourceVersion": "41"}
+
+
 def test_deleting_what_is_gone_or_replaced_is_success(client: KubeClient, server: Server) -> None:
     server.refuse(404, "NotFound", "not found")
     server.refuse(409, "Conflict", "the UID in the precondition (u-1) does not match the UID in record (u-2)")

@@ -222,6 +222,48 @@ def test_the_server_guards_what_we_rely_on(deploy: Deploy, clients: ClusterClien
     assert kube.get("ConfigMap", "component-db", app) is not None
 
 
+def test_a_namespace_that_changed_since_it_was_judged_empty_is_not_deleted(
+    deploy: Deploy, clients: ClusterClients, app: str
+) -> None:
+    kube = clients.kube
+    deploy.run(deploy.components.ensure_namespace, ask.namespace(component="db"))
+    judged = kube.get("Namespace", app)
+    assert judged is not None
+    deploy.run(deploy.components.ensure_namespace, ask.namespace(component="web"))
+    metadata = judged["metadata"]
+    with pytest.raises(Conflict):
+        kube.delete("Namespace", app, uid=metadata["uid"], version=metadata["resourceVersion"])
+    for component in ("db", "web"):
+        deploy.run(deploy.components.remove_namespace, ask.namespace(component=component))
+    assert kube.get("Namespace", app) is None
+
+
+def test_a_delete_whose_namespace_is_gone_is_undone(
+    deploy: Deploy, clients: ClusterClients, app: str
+) -> None:
+    deploy.begin()
+    deploy.finish()
+    facts = FactsActivities(OneCluster(clients))
+    before = clients.kube.get("Namespace", app)
+    assert before is not None
+    clients.kube.delete("Namespace", app)
+    deploy.run(deploy.components.record_release, ask.undoing(ask.record()))
+    again = clients.kube.get("Namespace", app)
+    assert again is not None
+    assert again["metadata"]["uid"] != before["metadata"]["uid"]
+    [found] = facts.read_delete_facts(ReadDeleteFacts(cluster=clients.name, app=app)).components
+    assert [(d.id, d.claim) for d in found.disks] == [(deploy.disks[n].id, ask.claim(n)) for n in INSTANCES]
+    for n in INSTANCES:
+        deploy.run(deploy.instances.unbind_volume, ask.unbind(n))
+        deploy.run(deploy.instances.bind_volume, ask.undoing(ask.bind(n, volume=deploy.disks[n])))
+    deploy.run(deploy.components.ensure_secrets, ask.of_component())
+    deploy.run(deploy.components.ensure_services, ask.undoing(ask.of_component()))
+    for n in INSTANCES:
+        deploy.run(deploy.instances.start_instance, ask.undoing(ask.of_instance(n)))
+    deploy.finish()
+    deploy.undo()
+
+
 def _said_in_the_end(deploy: Deploy, request: InstanceRequest, telling: str) -> str:
     """What the wait for an instance says, once it says more than that it has just begun."""
     deadline = time.monotonic() + 20

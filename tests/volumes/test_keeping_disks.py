@@ -1,11 +1,19 @@
 """Deleting for good, keeping for a time, and the sweep: none touches what is another's or is in use."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from activities.errors import NotFound, NotOurs, NotReadyYet
-from activities.models.tags import APP, CLUSTER, COMPONENT, KEEP_UNTIL
+from activities.models.tags import (
+    APP,
+    CLUSTER,
+    COMPONENT,
+    FOR_EVER,
+    KEEP_UNTIL,
+    has_end,
+    kept_until,
+)
 from activities.models.volumes import DeleteVolumes, KeepVolumes, SweepVolumes, Volume, VolumeState
 from activities.volumes import VolumeActivities
 from tests.fakes_cloud import FakeCloud
@@ -83,6 +91,28 @@ def test_an_attached_disk_does_not_keep_the_others_from_being_deleted(
 
 def test_a_kept_disk_says_until_when(volumes: VolumeActivities, cloud: FakeCloud, run: Runner) -> None:
     cloud.put(a_disk(1))
+    run(volumes.keep_volumes, keep(NOW, "vol-1"))
+    assert cloud.there["vol-1"].tags[KEEP_UNTIL] == "2026-03-01T12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        FOR_EVER,
+        datetime.max.replace(tzinfo=UTC),
+        datetime.max.replace(tzinfo=timezone(-timedelta(hours=5))),
+    ],
+    ids=["for-ever", "the-last", "the-last-elsewhere"],
+)
+def test_a_disk_may_be_kept_to_the_end_of_all_dates(
+    volumes: VolumeActivities, cloud: FakeCloud, run: Runner, moment: datetime
+) -> None:
+    cloud.put(a_disk(1))
+    run(volumes.keep_volumes, keep(moment, "vol-1"))
+    run(volumes.sweep_volumes, SweepVolumes(cluster="prod", now=NOW + timedelta(days=100_000)))
+    mark = kept_until(cloud.there["vol-1"].tags)
+    assert mark is not None
+    assert not has_end(mark)
     run(volumes.keep_volumes, keep(NOW, "vol-1"))
     assert cloud.there["vol-1"].tags[KEEP_UNTIL] == "2026-03-01T12:00:00+00:00"
 

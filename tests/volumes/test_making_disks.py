@@ -1,6 +1,7 @@
 """A disk is made once, whatever is lost, hidden or killed on the way."""
 
 import threading
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -10,13 +11,14 @@ from activities.errors import (
     CameToFail,
     Conflict,
     InvalidSpec,
+    NotOurs,
     NotReadyYet,
     QuotaExceeded,
     Throttled,
     Unreachable,
 )
 from activities.idempotency import token
-from activities.models.tags import OPERATION, STEP
+from activities.models.tags import KEEP_UNTIL, OPERATION, STEP
 from activities.models.volumes import CreateVolume, VolumeState
 from activities.volumes import VolumeActivities
 from tests.fakes_cloud import FakeCloud
@@ -221,6 +223,46 @@ def test_a_disk_that_was_attached_meanwhile_is_the_steps_result_still(
     disk = run(volumes.create_volume, create)
     cloud.attach(disk.id, "i-1")
     assert run(volumes.create_volume, create).machine == "i-1"
+
+
+def test_a_disk_that_is_kept_from_an_earlier_use_of_the_operation_id_is_not_taken(
+    volumes: VolumeActivities, cloud: FakeCloud, create: CreateVolume, run: Runner
+) -> None:
+    earlier = run(volumes.create_volume, create)
+    cloud.tag_volumes([earlier.id], {KEEP_UNTIL: "2026-03-08T00:00:00+00:00"})
+    with pytest.raises(NotOurs, match="operation id deploy-1 was used before") as refused:
+        run(volumes.create_volume, create)
+    assert "another --id" in refused.value.help
+    assert (run.attempts, cloud.made) == (1, [earlier.id])
+
+
+@pytest.mark.parametrize("error", [QuotaExceeded("full"), Conflict("in flight")], ids=repr)
+def test_a_kept_disk_that_is_only_seen_after_a_refusal_is_not_taken_either(
+    volumes: VolumeActivities, cloud: FakeCloud, create: CreateVolume, run: Runner, error: Exception
+) -> None:
+    earlier = run(volumes.create_volume, create)
+    cloud.tag_volumes([earlier.id], {KEEP_UNTIL: "2026-03-08T00:00:00+00:00"})
+    hidden = cloud.there[earlier.id].tags
+    cloud.untag_volumes([earlier.id], [OPERATION])
+
+    def show_and_refuse() -> None:
+        cloud.tag_volumes([earlier.id], hidden)
+        raise error
+
+    cloud.before["create_volume"].append(show_and_refuse)
+    with pytest.raises(NotOurs, match="was used before"):
+        run(volumes.create_volume, create)
+
+
+def test_a_kept_disk_that_only_its_token_remembers_is_not_taken_either(
+    volumes: VolumeActivities, cloud: FakeCloud, create: CreateVolume, run: Runner, long_ago: datetime
+) -> None:
+    cloud.made_at = long_ago
+    earlier = run(volumes.create_volume, create)
+    cloud.untag_volumes([earlier.id], [OPERATION])
+    cloud.tag_volumes([earlier.id], {KEEP_UNTIL: "2026-03-08T00:00:00+00:00"})
+    with pytest.raises(NotOurs, match="was used before"):
+        run(volumes.create_volume, create)
 
 
 @pytest.mark.parametrize("error", [InvalidSpec("no such zone"), AccessDenied("no")], ids=repr)

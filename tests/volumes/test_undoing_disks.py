@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from activities.errors import NotReadyYet, Unreachable
+from activities.models.tags import KEEP_UNTIL
 from activities.models.volumes import CreateVolume, DeleteVolume, VolumeState
 from activities.volumes import LATE_ARRIVAL, VolumeActivities
 from tests.fakes_cloud import FakeCloud
@@ -145,6 +146,16 @@ def test_every_disk_of_the_step_is_deleted_even_if_the_token_was_not_honoured(
     cloud.put(disk.model_copy(update={"id": "vol-twin"}))
     run(volumes.delete_volume, undo)
     assert cloud.there == {}
+
+
+def test_a_disk_that_is_kept_is_never_deleted_by_an_undo(
+    volumes: VolumeActivities, cloud: FakeCloud, create: CreateVolume, undo: DeleteVolume, run: Runner
+) -> None:
+    kept = run(volumes.create_volume, create)
+    cloud.tag_volumes([kept.id], {KEEP_UNTIL: "2026-03-08T00:00:00+00:00"})
+    cloud.put(kept.model_copy(update={"id": "vol-ours"}))
+    run(volumes.delete_volume, undo)
+    assert (list(cloud.there), cloud.deleted) == ([kept.id], ["vol-ours"])
 
 
 def test_undoing_twice_is_fine(
