@@ -32,22 +32,24 @@ class OperationFailed(Exception):
         self.details = details
 
 
-def category_of(state: str, cancelled: bool = False, plan_refused: bool = False) -> Category:
+def category_of(state: str, cancelled: bool = False) -> Category:
     """What the end of an operation, or its being parked, means to the one who asked.
 
     `state` is the value of an OperationState; every other state is of an operation that still goes on.
     """
     if state == "undone" and cancelled:
         return DECLINED
-    if state == "planned" and plan_refused:
-        return REFUSED
-    return {
-        "planned": DONE,
-        "succeeded": DONE,
-        "undone": FAILED,
-        "undone-in-part": FAILED,
-        "invalid": BAD_REQUEST,
-        "refused": REFUSED,
-        "declined": DECLINED,
-        "parked": PARKED,
-    }.get(state, DONE)
+    return CATEGORIES.get(state, DONE)
+
+
+#: Of every state in which an operation does not go on.
+CATEGORIES = {
+    "planned": DONE,
+    "succeeded": DONE,
+    "undone": FAILED,
+    "undone-in-part": FAILED,
+    "invalid": BAD_REQUEST,
+    "refused": REFUSED,
+    "declined": DECLINED,
+    "parked": PARKED,
+}

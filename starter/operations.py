@@ -7,6 +7,7 @@ is an OperationFailed that says what happened and what to do.
 
 import asyncio
 import hashlib
+import json
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import timedelta
@@ -16,7 +17,7 @@ from pydantic import BaseModel
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import (
     SearchAttributeKey,
     SearchAttributePair,
@@ -28,39 +29,40 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.models import search_attributes
+from starter.answers import ANSWER_WITHIN, UNKNOWN_OUTCOME, Answers, NobodyHears
 from starter.connecting import explained
 from starter.failures import BAD_REQUEST, FAILED, REFUSED, OperationFailed
 from starter.listing import OPERATION_WORKFLOW, Listing
 from starter.snapshots import Snapshot
-from starter.watching import Watcher, no_such_operation, why_silent, worker_seen_at
+from starter.watching import Watcher, worker_seen_at
 from workflows.connection import TASK_QUEUE
 from workflows.ids import operation_workflow_id
-from workflows.models.operations import Approve, Cancel, OperationRecord, OperationRequest, Reject
+from workflows.models.operations import (
+    Approve,
+    Cancel,
+    ComponentRun,
+    OperationRecord,
+    OperationRequest,
+    OperationState,
+    Reject,
+)
 from workflows.models.questions import Question
-from workflows.models.steps import Decide
+from workflows.models.steps import Decide, StoryState
 
 T = TypeVar("T", bound=BaseModel)
 
 #: How often a watched operation is looked at.
 WATCH_INTERVAL = timedelta(seconds=0.4)
 
-#: Silence after which somebody who waits is told why (guessed).
-SAY_AFTER = timedelta(seconds=3)
-
-#: How long somebody waits for a worker to take an answer or a question.
-ANSWER_WITHIN = timedelta(seconds=60)
-
-_UNKNOWN_OUTCOME = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
-
 
 class Operations(Listing):
     def __init__(self, client: Client, say: Callable[[str], None], task_queue: str = TASK_QUEUE) -> None:
         super().__init__(client, say)
         self._task_queue = task_queue
+        self._answers = Answers(client, task_queue, say)
 
     async def start(self, request: OperationRequest) -> bool:
         """Start it, or find that the very same request was started before under this id: then False."""
-        request_hash = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
         with explained(self._client):
             try:
                 await self._client.start_workflow(
@@ -68,25 +70,38 @@ class Operations(Listing):
                     request,
                     id=operation_workflow_id(request.id),
                     task_queue=self._task_queue,
+                    # A worker that dies while it decides is noticed after this; deciding takes milliseconds.
+                    task_timeout=timedelta(seconds=5),
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                    memo={"request_hash": request_hash},
+                    memo={"request_hash": _hash_of(request)},
                     search_attributes=_attributes(request),
                     static_summary=f"{request.kind} {request.app} on {request.cluster}",
                 )
                 return True
             except WorkflowAlreadyStartedError:
-                described = await self._outer(request.id).describe()
-                if await described.memo_value("request_hash", "") == request_hash:
-                    return False
+                await self.known(request)
+                return False
             except RPCError as error:
-                if error.status not in _UNKNOWN_OUTCOME:
+                if error.status not in UNKNOWN_OUTCOME:
                     raise
                 raise OperationFailed(
                     BAD_REQUEST,
                     f"Temporal did not answer; the operation may have been started or not: {error.message}",
                     f"ask again with --id {request.id}; it is started only once",
                 ) from error
+
+    async def known(self, request: OperationRequest) -> bool:
+        """Whether the very same request was asked for under this id; that another one was is refused."""
+        with explained(self._client):
+            try:
+                described = await self._outer(request.id).describe()
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND or "amespace" in error.message:
+                    raise
+                return False
+            if await described.memo_value("request_hash", "") == _hash_of(request):
+                return True
         raise OperationFailed(
             BAD_REQUEST,
             f"operation id {request.id!r} was used for another request",
@@ -123,27 +138,39 @@ class Operations(Listing):
             await asyncio.sleep(interval.total_seconds())
 
     async def approve(self, operation: str, approve: Approve) -> str:
-        return str(await self._tell(self._outer(operation), operation, "approve", approve))
+        answer = str(await self._tell(operation, "approve", approve))
+        record = await self.get(operation)
+        if _still_wanted(record, approve):
+            # The answer was that to an approval that became void since, and this is the next occasion.
+            occasion = str(await self._said_before(self._outer(operation)))
+            answer = str(await self._tell(operation, "approve", approve, occasion))
+        return answer
 
     async def reject(self, operation: str, reject: Reject) -> str:
-        return str(await self._tell(self._outer(operation), operation, "reject", reject))
+        return str(await self._tell(operation, "reject", reject))
 
     async def cancel(self, operation: str, cancel: Cancel) -> str:
-        return str(await self._tell(self._outer(operation), operation, "cancel", cancel))
+        snapshot = await self.look(operation)
+        if snapshot.orphaned and not snapshot.ended:
+            return await self._cancel_components(snapshot, cancel)
+        return str(await self._tell(operation, "cancel", cancel))
 
     async def decide(self, operation: str, decide: Decide) -> list[str]:
         """Tell every component that has parked, or only the one with the step; returns the steps' titles."""
         snapshot = await self.look(operation)
         parked = [(c, s) for c, s in snapshot.parked if decide.step in (None, s.step.id)]
+        if not parked and snapshot.note and not snapshot.ended:
+            raise OperationFailed(
+                FAILED, f"nobody can say what has parked: {snapshot.note}", "nothing was said"
+            )
         if not parked:
             what = f"step {decide.step!r} is not parked" if decide.step else "nothing is parked"
             stands = f"operation {operation} is {snapshot.record.state.value}"
-            raise OperationFailed(REFUSED, f"{what}; {stands}", snapshot.note)
+            raise OperationFailed(REFUSED, f"{what}; {stands}")
         titles: list[str] = []
         for run in snapshot.components:
             if run.component in {component for component, _ in parked}:
-                inner = self._client.get_workflow_handle(run.workflow_id, run_id=run.run_id)
-                titles += await self._tell(inner, operation, "decide", decide)
+                titles += await self._decide(operation, run, decide)
         return titles
 
     async def ask(self, activity: str, argument: BaseModel, answer: type[T]) -> T:
@@ -160,8 +187,9 @@ class Operations(Listing):
                 result_type=answer,
             )
             try:
-                found: T = await self._patiently(handle.result())
-                return found
+                return await self._answers.wait(
+                    handle.result(), "", "is one running? `supergiant doctor` tells"
+                )
             except WorkflowFailureError as failure:
                 raise _no_answer(failure) from failure
 
@@ -177,8 +205,7 @@ class Operations(Listing):
                     else self._outer(operation)
                 )
                 histories[handle.id] = (await handle.fetch_history()).to_json_dict()["events"]
-        record = snapshot.record.model_copy(update={"components": snapshot.components})
-        return {"operation": record.model_dump(mode="json"), "histories": histories}
+        return {"operation": snapshot.whole_record.model_dump(mode="json"), "histories": histories}
 
     async def worker_there(self) -> bool:
         """Whether a worker has asked for work lately."""
@@ -210,39 +237,70 @@ class Operations(Listing):
     def _outer(self, operation: str) -> WorkflowHandle[Any, Any]:
         return self._client.get_workflow_handle(operation_workflow_id(operation))
 
-    async def _tell(
-        self, handle: WorkflowHandle[Any, Any], operation: str, update: str, message: BaseModel
-    ) -> Any:
-        with explained(self._client):
-            try:
-                return await self._patiently(handle.execute_update(update, message))
-            except WorkflowUpdateFailedError as refusal:
-                cause = refusal.cause
-                why = cause.message if isinstance(cause, ApplicationError) else str(cause)
-                raise OperationFailed(REFUSED, why, f"`supergiant op show {operation}` shows it") from refusal
-            except RPCError as error:
-                if error.status is not RPCStatusCode.NOT_FOUND:
-                    raise
+    async def _tell(self, operation: str, update: str, message: BaseModel, occasion: str = "") -> Any:
         try:
-            record = await self.get(operation)
-        except OperationFailed:
-            raise no_such_operation(operation) from None
-        raise OperationFailed(REFUSED, f"operation {operation} has ended already: {record.state.value}")
+            return await self._answers.tell(self._outer(operation), operation, update, message, occasion)
+        except NobodyHears:
+            snapshot = await self.look(operation)
+        if not snapshot.ended:
+            raise OperationFailed(
+                REFUSED,
+                f"operation {operation} cannot be told this any more: its own workflow was ended by force",
+                "cancel it, or decide about what has parked",
+            )
+        state = snapshot.record.state.value
+        raise OperationFailed(REFUSED, f"operation {operation} has ended already: {state}")
 
-    async def _patiently(self, answer: Any) -> Any:
-        """Wait for an answer of a worker; say why if it does not come soon, give up when it does not come."""
-        task = asyncio.ensure_future(answer)
+    async def _decide(self, operation: str, run: ComponentRun, decide: Decide) -> list[str]:
+        inner = self._client.get_workflow_handle(run.workflow_id, run_id=run.run_id)
+        # Two retries on purpose have something decided between them, one that is only said again has not.
+        occasion = str(await self._said_before(inner))
         try:
-            done, _ = await asyncio.wait([task], timeout=SAY_AFTER.total_seconds())
-            if not done:
-                self._say(await why_silent(self._client, self._task_queue))
-                await asyncio.wait([task], timeout=(ANSWER_WITHIN - SAY_AFTER).total_seconds())
-            if task.done():
-                return task.result()
-        finally:
-            task.cancel()
-        waited = f"no worker answered within {ANSWER_WITHIN.total_seconds():.0f} s"
-        raise OperationFailed(FAILED, waited, "is one running? `supergiant doctor` tells")
+            titles: list[str] = await self._answers.tell(inner, operation, "decide", decide, occasion)
+            return titles
+        except NobodyHears:
+            raise OperationFailed(REFUSED, f"component {run.component} has ended meanwhile") from None
+
+    async def _said_before(self, handle: WorkflowHandle[Any, Any]) -> int:
+        """How much the workflow has accepted of what it was told so far."""
+        accepted = "workflow_execution_update_accepted_event_attributes"
+        with explained(self._client):
+            return len([event async for event in handle.fetch_history_events() if event.HasField(accepted)])  # type: ignore[arg-type]
+
+    async def _cancel_components(self, snapshot: Snapshot, cancel: Cancel) -> str:
+        """Cancel what an operation that was ended by force has left under way."""
+        told = []
+        for run in snapshot.components:
+            if run.state != StoryState.RUNNING.value:
+                continue
+            inner = self._client.get_workflow_handle(run.workflow_id, run_id=run.run_id)
+            progress = snapshot.progress.get(run.component)
+            with explained(self._client):
+                if progress and progress.no_way_back:
+                    # It rolls forward, and then would wait for ever to be told that all others are done.
+                    await inner.signal("settle")
+                    told.append(f"{run.component} is past the point of no return and rolls forward")
+                elif progress and progress.state is StoryState.PARKED:
+                    told.append(
+                        f"{run.component} undoes it already and has parked: retry, or skip what is left"
+                    )
+                else:
+                    await inner.cancel(reason=f"{cancel.by}: {cancel.reason}".removesuffix(": "))
+                    told.append(f"{run.component} undoes what it did")
+        return "; ".join(told)
+
+
+def _still_wanted(record: OperationRecord, approve: Approve) -> bool:
+    approval, plan = record.approval, record.plan
+    waits = record.state is OperationState.WAITING_FOR_APPROVAL and plan is not None
+    return bool(waits and plan and plan.hash == approve.plan_hash and approval and not approval.granted_by)
+
+
+def _hash_of(request: OperationRequest) -> str:
+    """Names what the user asked for. What was agreed to on the way is left out, and so is every default, so that
+    a newer version that knows more fields finds the request to be the same."""
+    given = request.model_dump(mode="json", exclude={"agreed"}, exclude_defaults=True)
+    return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
 
 
 def _attributes(request: OperationRequest) -> TypedSearchAttributes:

@@ -2,18 +2,20 @@
 and the activities that Temporal has under way for them; made by `watching`, shown by the CLI.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
-from starter.failures import PARKED, Category, category_of
+from starter.failures import BAD_REQUEST, PARKED, REFUSED, Category, category_of
 from workflows.models.operations import ComponentRun, OperationRecord, OperationState
-from workflows.models.steps import Progress, StepRecord, StepState
+from workflows.models.steps import PlannedStep, Progress, StepRecord, StepState
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What an activity is doing; `step` is its id, which is that of the step it is for. `failure` is why the
-    attempt before this one ended."""
+    """What an activity is doing; `step` is the id of the step it is for, with "/undo" behind it for its undo, and
+    empty for what belongs to no step. `failure` is why the attempt before this one ended."""
 
     step: str
     activity: str
@@ -26,19 +28,26 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """`note` says what keeps us from seeing more, such as that no worker answers."""
+    """`note` says what keeps us from seeing more, such as that no worker answers. `orphaned`: the operation's own
+    workflow was ended by force, and what is seen is what its components do without it."""
 
     record: OperationRecord
     progress: dict[str, Progress] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     note: str = ""
+    orphaned: bool = False
 
-    @property
+    @cached_property
     def components(self) -> list[ComponentRun]:
         """The components with the steps as they are now: from the record once they have ended, else from
         their progress, else from the plan."""
         runs = self.record.components or self._planned_runs()
         return [run.model_copy(update={"steps": self._steps(run)}) for run in runs]
+
+    @property
+    def whole_record(self) -> OperationRecord:
+        """The record with the steps as they are now, each with the words of its plan."""
+        return self.record.model_copy(update={"components": self.components})
 
     @property
     def steps(self) -> list[tuple[str, StepRecord]]:
@@ -47,6 +56,17 @@ class Snapshot:
     @property
     def parked(self) -> list[tuple[str, StepRecord]]:
         return [(component, step) for component, step in self.steps if step.state is StepState.PARKED]
+
+    def attempt_at(self, step: str) -> Attempt | None:
+        """What the activity of a step, or of its undo, is doing."""
+        found = {attempt.step: attempt for attempt in self.attempts}
+        return found.get(step) or found.get(f"{step}/undo")
+
+    @property
+    def loose_attempts(self) -> list[Attempt]:
+        """What is done for no step, such as reading the facts that a plan rests on."""
+        known = {step.step.id for _, step in self.steps}
+        return [attempt for attempt in self.attempts if attempt.step.removesuffix("/undo") not in known]
 
     @property
     def ended(self) -> bool:
@@ -62,8 +82,10 @@ class Snapshot:
     def category(self) -> Category:
         if not self.ended:
             return PARKED if self.stands_still else category_of(self.record.state.value)
-        refused = bool(self.record.plan and self.record.plan.refused)
-        return category_of(self.record.state.value, self.record.cancelled, refused)
+        plan = self.record.plan
+        if self.record.state is OperationState.PLANNED and plan and plan.refused:
+            return BAD_REQUEST if plan.impossible else REFUSED
+        return category_of(self.record.state.value, self.record.cancelled)
 
     @property
     def cancel_would(self) -> str:
@@ -71,7 +93,7 @@ class Snapshot:
         record = self.record
         if record.state.ended:
             return "nothing: it has ended"
-        if record.no_way_back:
+        if record.no_way_back and not self.orphaned:
             return f"be refused: past the point of no return ({record.no_way_back}); it rolls forward"
         if self.note and not self.progress:
             return "undo what has been done, once a worker is back"
@@ -90,12 +112,19 @@ class Snapshot:
         )
 
     def _steps(self, run: ComponentRun) -> list[StepRecord]:
+        planned = self._planned_steps(run.component)
         if run.steps:
-            return run.steps
+            return _joined(run.steps, planned)
         if progress := self.progress.get(run.component):
             return progress.steps
-        plan = self.record.plan
-        planned = (
-            next((one for one in plan.components if one.component == run.component), None) if plan else None
-        )
-        return [StepRecord(step=step) for step in planned.steps] if planned else []
+        return [StepRecord(step=step) for step in planned]
+
+    def _planned_steps(self, component: str) -> Sequence[PlannedStep]:
+        plans = self.record.plan.components if self.record.plan else []
+        return next((one.steps for one in plans if one.component == component), [])
+
+
+def _joined(steps: Sequence[StepRecord], planned: Sequence[PlannedStep]) -> list[StepRecord]:
+    """The steps with the words of their plan, which the record of an ended component leaves out."""
+    by_id = {step.id: step for step in planned}
+    return [step.model_copy(update={"step": by_id.get(step.step.id, step.step)}) for step in steps]

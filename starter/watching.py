@@ -7,9 +7,8 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from temporalio.api.enums.v1 import PendingActivityState, TaskQueueType
+from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import (
     Client,
@@ -23,11 +22,13 @@ from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.models import search_attributes
+from starter.attempts import attempts_of
 from starter.connecting import explained
 from starter.failures import BAD_REQUEST, OperationFailed
+from starter.orphans import Orphans
 from starter.snapshots import Attempt, Snapshot
 from workflows.ids import operation_workflow_id
-from workflows.models.operations import ComponentRun, OperationRecord, OperationState
+from workflows.models.operations import ComponentRun, OperationRecord
 from workflows.models.steps import Progress
 
 #: A worker answers a query in milliseconds; one that has died never does (guessed).
@@ -35,9 +36,6 @@ QUERY_TIMEOUT = timedelta(seconds=2)
 
 #: Workers poll for a minute at a time, so one that was seen within this time may still be there.
 POLLER_SEEN_WITHIN = timedelta(seconds=75)
-
-#: An activity that nobody has taken for so long has no worker that could (guessed).
-TAKEN_WITHIN = timedelta(seconds=3)
 
 
 class Watcher:
@@ -47,6 +45,7 @@ class Watcher:
         self._operation = operation
         self._last: OperationRecord | None = None
         self._progress: dict[str, Progress] = {}
+        self._orphans: Orphans | None = None
 
     async def look(self) -> Snapshot:
         handle = self._client.get_workflow_handle(operation_workflow_id(self._operation))
@@ -57,25 +56,15 @@ class Watcher:
                 if error.status is RPCStatusCode.NOT_FOUND and "amespace" not in error.message:
                     raise no_such_operation(self._operation) from None
                 raise
-            if outer.status is not WorkflowExecutionStatus.RUNNING:
-                return Snapshot(await self._result(outer))
-            return await self._running(handle, outer)
-
-    async def _result(self, outer: WorkflowExecutionDescription) -> OperationRecord:
-        handle = self._client.get_workflow_handle(outer.id, run_id=outer.run_id, result_type=OperationRecord)
-        try:
-            record: OperationRecord = await handle.result()
-            return record
-        except WorkflowFailureError as failure:
-            status = outer.status.name.lower().replace("_", " ") if outer.status else "gone"
-            return _from_description(
-                self._operation,
-                outer,
-                state=OperationState.UNDONE_IN_PART,
-                explanation=f"the workflow was ended by force ({status}): {failure.cause}",
-                help="nothing was undone; `supergiant app show` shows what is there; delete it, or deploy",
-                left_behind=["whatever had been made until then"],
-            )
+            if outer.status is WorkflowExecutionStatus.RUNNING:
+                return await self._running(handle, outer)
+            try:
+                ended = self._client.get_workflow_handle(
+                    outer.id, run_id=outer.run_id, result_type=OperationRecord
+                )
+                return Snapshot(await ended.result())
+            except WorkflowFailureError as failure:
+                return await self._orphaned(outer, failure)
 
     async def _running(
         self, handle: WorkflowHandle[Any, Any], outer: WorkflowExecutionDescription
@@ -89,23 +78,72 @@ class Watcher:
                 self._last = _from_description(self._operation, outer, waits_for="a worker")
         record = self._last
         begun = [run for run in record.components if run.run_id and not run.steps]
-        seen = await asyncio.gather(*(self._inner(run, silent=bool(note)) for run in begun))
+        attempts = await self._components(begun, silent=bool(note))
+        if not record.behind:
+            # Waiting in the queue is made of many attempts too, and the record says already behind whom.
+            attempts = [*attempts_of(outer), *attempts]
+        return Snapshot(record, dict(self._progress), attempts, note)
+
+    async def _orphaned(self, outer: WorkflowExecutionDescription, failure: WorkflowFailureError) -> Snapshot:
+        """The operation's own workflow was ended by force, so its components are asked one by one."""
+        orphans = self._orphans = self._orphans or Orphans(self._client, self._operation, outer)
+        await orphans.look()
+        note = ""
+        if orphans.running:
+            note = await self._silence(orphans.running[0])
+        attempts = await self._components(orphans.running, silent=bool(note))
+        return Snapshot(
+            self._record_of(orphans, failure), dict(self._progress), attempts, note, orphaned=True
+        )
+
+    def _record_of(self, orphans: Orphans, failure: WorkflowFailureError) -> OperationRecord:
+        why = f"its own workflow was ended by force: {failure.cause}"
+        ended = not orphans.running
+        after = "its components ended without it" if orphans.found else "nothing had been touched"
+        record = self._last or _from_description(self._operation, orphans.outer)
+        return record.model_copy(
+            update={
+                "state": orphans.state(list(self._progress.values())),
+                "components": [orphan.run for orphan in orphans.found],
+                "ended_at": orphans.ended_at,
+                "behind": "",
+                "waits_for": "" if ended else f"its components; {why}",
+                "explanation": f"{why}; {after}" if ended else "",
+                "help": "`supergiant app show` shows what is there; delete it, or ask again" if ended else "",
+                "no_way_back": next((p.no_way_back for p in self._progress.values() if p.no_way_back), ""),
+                "left_behind": orphans.left_behind,
+            }
+        )
+
+    async def _silence(self, run: ComponentRun) -> str:
+        """Why a component does not answer; "" when it does."""
+        try:
+            await self._ask_progress(run)
+        except (RPCError, WorkflowQueryFailedError) as error:
+            return await why_silent(self._client, self._task_queue, error)
+        return ""
+
+    async def _components(self, begun: list[ComponentRun], silent: bool) -> list[Attempt]:
+        """Keep the progress of those that go on, and return the attempts that are worth a word."""
+        seen = await asyncio.gather(*(self._inner(run, silent) for run in begun))
         names = {run.component for run in begun}
-        progress = {name: p for name, p in self._progress.items() if name in names}
-        return Snapshot(record, progress, [attempt for attempts in seen for attempt in attempts], note)
+        self._progress = {name: p for name, p in self._progress.items() if name in names}
+        return [attempt for attempts in seen for attempt in attempts]
 
     async def _inner(self, run: ComponentRun, silent: bool) -> list[Attempt]:
-        """Keep the component's progress, and return the attempts that are worth a word."""
-        handle = self._client.get_workflow_handle(run.workflow_id, run_id=run.run_id)
         try:
             if not silent:
-                self._progress[run.component] = await handle.query(
-                    "progress", result_type=Progress, rpc_timeout=QUERY_TIMEOUT
-                )
-            description = await handle.describe()
-            return [_attempt(p) for p in description.raw_description.pending_activities if _notable(p)]
+                await self._ask_progress(run)
+            handle = self._client.get_workflow_handle(run.workflow_id, run_id=run.run_id)
+            return attempts_of(await handle.describe())
         except (RPCError, WorkflowQueryFailedError):
             return []  # It has just ended, or nobody answers; the outer workflow says which.
+
+    async def _ask_progress(self, run: ComponentRun) -> None:
+        handle = self._client.get_workflow_handle(run.workflow_id, run_id=run.run_id)
+        self._progress[run.component] = await handle.query(
+            "progress", result_type=Progress, rpc_timeout=QUERY_TIMEOUT
+        )
 
 
 def no_such_operation(operation: str) -> OperationFailed:
@@ -159,38 +197,3 @@ def _from_description(operation: str, outer: WorkflowExecutionDescription, **val
             **values,
         }
     )
-
-
-def _attempt(pending: PendingActivityInfo) -> Attempt:
-    waits = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
-    return Attempt(
-        # The stories give an activity the id of the step it is for.
-        step=pending.activity_id,
-        activity=pending.activity_type.name,
-        number=pending.attempt,
-        failure=_failure(pending),
-        next_at=_time(pending, "next_attempt_schedule_time") if waits else None,
-        worker=pending.last_worker_identity,
-        running=not waits,
-    )
-
-
-def _notable(pending: PendingActivityInfo) -> bool:
-    if pending.attempt > 1:
-        return True
-    scheduled = _time(pending, "scheduled_time")
-    waits = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
-    return bool(waits and scheduled and datetime.now(UTC) - scheduled > TAKEN_WITHIN)
-
-
-def _failure(pending: PendingActivityInfo) -> str:
-    if not pending.HasField("last_failure"):
-        return "" if pending.attempt > 1 else "no worker has taken it yet"
-    if pending.last_failure.HasField("timeout_failure_info"):
-        return "the worker that had it died or hung; it is done again, looking first"
-    return pending.last_failure.message
-
-
-def _time(pending: PendingActivityInfo, field: str) -> datetime | None:
-    moment: datetime = getattr(pending, field).ToDatetime(UTC)
-    return moment if pending.HasField(field) else None  # type: ignore[arg-type]

@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from starter.failures import OperationFailed
 from starter.listing import OperationRow
 from starter.snapshots import Snapshot
 from workflows.models.operations import OperationKind, OperationRecord, OperationRequest, OperationState
@@ -52,17 +51,22 @@ class FakeOperations:
         self.plan: OperationRecord = a_record(OperationState.PLANNED)
         self.rows: list[OperationRow] = []
         self.answers: dict[str, BaseModel] = {}
-        self.fail: OperationFailed | None = None
+        self.fail: Exception | None = None
         self.started: list[OperationRequest] = []
         self.said: list[tuple[str, str, BaseModel]] = []
-        self.known = False
+        self.asked_before = False
         self.interrupt = False
 
     async def start(self, request: OperationRequest) -> bool:
         if self.fail:
             raise self.fail
         self.started.append(request)
-        return not self.known
+        return not self.asked_before
+
+    async def known(self, request: OperationRequest) -> bool:
+        if self.fail:
+            raise self.fail
+        return self.asked_before
 
     async def get(self, operation: str) -> OperationRecord:
         return (await self.look(operation)).record

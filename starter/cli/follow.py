@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,10 +15,18 @@ import click
 
 from starter.cli.context import Context
 from starter.cli.output import clock, lasting, write_json
-from starter.cli.words import MOVING, SIGNS, STUCK, attempt_words, outcome_lines, standing, steps_lines
+from starter.cli.words import (
+    MOVING,
+    SIGNS,
+    STUCK,
+    attempt_words,
+    loose_lines,
+    outcome_lines,
+    standing,
+    steps_lines,
+)
 from starter.failures import FAILED
 from starter.snapshots import Snapshot
-from workflows.models.operations import OperationRecord
 from workflows.models.steps import StepState
 
 if TYPE_CHECKING:
@@ -62,12 +71,13 @@ def say_outcome(context: Context, snapshot: Snapshot) -> int:
 def full_record(snapshot: Snapshot) -> dict[str, object]:
     """The record as JSON has it: with the steps as they are now, and what a program would have to work
     out."""
-    record: OperationRecord = snapshot.record.model_copy(update={"components": snapshot.components})
+    record = snapshot.record
     return {
-        **record.model_dump(mode="json"),
+        **snapshot.whole_record.model_dump(mode="json"),
         "plan_hash": record.plan.hash if record.plan else None,
         "cancel_would": snapshot.cancel_would,
         "note": snapshot.note,
+        "attempts": [asdict(attempt) for attempt in snapshot.attempts],
         "exit_code": snapshot.category.exit_code,
     }
 
@@ -105,7 +115,7 @@ class Picture:
             lines = steps_lines(snapshot, now, only_moving=True)[:height]
         record = snapshot.record
         head = f"{record.id}: {standing(snapshot)} ({lasting(now - record.asked_at)})"
-        self._draw([head, *([snapshot.note] if snapshot.note else []), *lines])
+        self._draw([head, *([snapshot.note] if snapshot.note else []), *loose_lines(snapshot, now), *lines])
 
 
 class Lines:
@@ -137,8 +147,10 @@ class Lines:
             self._line(now if step.state in MOVING else step.ended_at or now, line)
         for attempt in snapshot.attempts:
             tried = (attempt.step, attempt.activity)
-            if attempt.failure and attempt.number > 3 * self._attempts.get(tried, 1):
-                # Waiting shows as many attempts; a line for every third power is enough to see that it lives.
+            # Waiting shows as many attempts; a line for every third power is enough to see that it lives. What is
+            # done for no step has few, and nothing else to show.
+            rarely = 3 if attempt.step else 1
+            if attempt.failure and attempt.number > rarely * self._attempts.get(tried, 1):
                 self._attempts[tried] = attempt.number
                 self._line(now, f"  {attempt.step or attempt.activity}: {attempt_words(attempt, now)}")
         where = standing(snapshot)

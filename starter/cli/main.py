@@ -17,6 +17,9 @@ import click
 from starter.cli.context import Context
 from starter.failures import BAD_REQUEST, FAILED, OperationFailed
 
+#: Set in the environment, it makes an error that nobody foresaw show its traceback.
+DEBUG = "SUPERGIANT_DEBUG"
+
 
 class Lazy(click.Group):
     """A group whose commands are `module:attribute` with the short help that the group's own help shows."""
@@ -122,6 +125,15 @@ def run(args: Sequence[str] | None = None, context: Context | None = None) -> in
     except BrokenPipeError:
         # Whoever read our output has seen enough, as `head` does; the rest would have nobody to go to.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return FAILED.exit_code
+    except Exception as error:
+        # The last resort: whoever is woken at night gets a line that says what to do, like for any other error.
+        if os.environ.get(DEBUG):
+            import traceback
+
+            traceback.print_exc()
+        message = f"something went wrong that nobody foresaw: {type(error).__name__}: {error}"
+        complain(message, f"with {DEBUG}=1 in the environment it shows where; please report that")
         return FAILED.exit_code
 
 

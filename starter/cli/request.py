@@ -22,24 +22,24 @@ def carry_out(context: Context, request: OperationRequest, ask: bool, watch: boo
     """`ask`: show the plan and wait for a yes. `watch` None: as the terminal suggests. Returns the exit
     code."""
     if request.plan_only:
-        return _show_plan(context, request)[0]
-    if ask:
+        return _show_plan(context, request).category.exit_code
+    if ask and not context.ask(lambda operations: operations.known(request)):
         # The plan is an operation of its own, which ends with the plan; the real one plans again, and is
-        # refused if the facts are no longer those that were agreed to.
+        # refused if the plan is no longer the one that was agreed to.
         first = request.model_copy(update={"id": new_id("plan", request.app), "plan_only": True})
-        code, agreed = _show_plan(context, first)
-        if code:
+        shown = _show_plan(context, first)
+        code, plan = shown.category.exit_code, shown.record.plan
+        if code or plan is None:
             return code
-        request = request.model_copy(update={"agreed_facts": agreed})
-        if not click.confirm(f"Carry it out on {request.cluster}?", err=True):
+        request = request.model_copy(update={"agreed": plan.agreement})
+        # A plan without anything to do needs nobody's yes: the operation ends at once and says the same.
+        if plan.components and not click.confirm(f"Carry it out on {request.cluster}?", err=True):
             click.echo("Nothing was done.", err=True)
             return DECLINED.exit_code
     return _start(context, request, context.interactive if watch is None else watch)
 
 
-def _show_plan(context: Context, request: OperationRequest) -> tuple[int, dict[str, str]]:
-    """The exit code, and what each component's plan rests on."""
-
+def _show_plan(context: Context, request: OperationRequest) -> Snapshot:
     async def plan(operations: "Operations") -> Snapshot:
         await operations.start(request)
         note = ""
@@ -58,7 +58,7 @@ def _show_plan(context: Context, request: OperationRequest) -> tuple[int, dict[s
     else:
         for line in plan_lines(made):
             click.echo(line)
-    return snapshot.category.exit_code, made.facts if made else {}
+    return snapshot
 
 
 def _start(context: Context, request: OperationRequest, watch: bool) -> int:

@@ -15,6 +15,7 @@ SIGNS = {
     StepState.DONE: "✓",
     StepState.SKIPPED: "»",
     StepState.FAILED: "✗",
+    StepState.CANCELLED: "⊘",
     StepState.UNDOING: "↶",
     StepState.UNDONE: "↶",
     StepState.NOT_UNDONE: "✗",
@@ -76,7 +77,6 @@ def attempt_words(attempt: Attempt, now: datetime) -> str:
 
 def steps_lines(snapshot: Snapshot, now: datetime, only_moving: bool = False) -> list[str]:
     """All steps by component; `only_moving` leaves out those that wait or are done, and counts them."""
-    attempts = {attempt.step: attempt for attempt in snapshot.attempts}
     lines = []
     for run in snapshot.components:
         done = sum(step.state in (StepState.DONE, StepState.SKIPPED) for step in run.steps)
@@ -84,13 +84,18 @@ def steps_lines(snapshot: Snapshot, now: datetime, only_moving: bool = False) ->
         for number, step in enumerate(run.steps, 1):
             if only_moving and step.state in (StepState.WAITING, StepState.DONE):
                 continue
-            attempt = attempts.get(step.step.id) if step.state in MOVING else None
+            attempt = snapshot.attempt_at(step.step.id) if step.state in MOVING else None
             lines.append("  " + step_line(number, len(run.steps), step, now, attempt))
             if step.error and step.state in STUCK:
                 lines.append(f"      {step.error}")
             if step.help and step.state in STUCK:
                 lines.append(f"      → {step.help}")
     return lines
+
+
+def loose_lines(snapshot: Snapshot, now: datetime) -> list[str]:
+    """What is tried again and again for no step, such as reading the facts that a plan rests on."""
+    return [f"{one.activity}: {attempt_words(one, now)}" for one in snapshot.loose_attempts]
 
 
 def standing(snapshot: Snapshot) -> str:
@@ -153,6 +158,7 @@ def record_lines(snapshot: Snapshot) -> list[str]:
     facts = [
         ("asked", f"{local(record.asked_at)} by {record.requester}{why}"),
         ("stands", standing(snapshot)),
+        *(("", line) for line in loose_lines(snapshot, now)),
     ]
     if snapshot.note:
         facts.append(("but", snapshot.note))
@@ -163,9 +169,6 @@ def record_lines(snapshot: Snapshot) -> list[str]:
     lines += [f"{name + ':' if name else '':<10}{text}" for name, text in facts]
     if snapshot.components:
         lines += ["", *steps_lines(snapshot, now)]
-    known = {step.step.id for _, step in snapshot.steps}
-    loose = [attempt for attempt in snapshot.attempts if attempt.step not in known]
-    lines += [f"  {attempt.activity}: {attempt_words(attempt, now)}" for attempt in loose]
     if record.plan:
         lines += ["", f"Plan {record.plan.hash}: {record.plan.summary}", *_facts_of(record.plan)]
         lines += [f"  refused: {why}" for why in record.plan.refused]

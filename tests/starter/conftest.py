@@ -55,7 +55,12 @@ def worker(temporal: Client, queue: str, world: FakeWorld) -> WorkerOf:
             activities=[*world.activities, locks.await_lock, locks.read_lock, *more],
             workflow_runner=workflow_runner(),
         ) as running:
-            yield running
+            try:
+                yield running
+            finally:
+                # A worker waits for its activities, so a test that failed must not leave one held.
+                for held in world.hold.values():
+                    held.set()
 
     return start
 

@@ -5,35 +5,21 @@ from collections.abc import Callable
 
 import pytest
 from fake_world import FakeWorld
+from operation_watch import followed, until
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 
 from activities.models.policies import Policy, Rule
 from activities.models.views import AppList, AppView, AskApps
-from starter import operations as operations_module
-from starter.failures import BAD_REQUEST, DECLINED, DONE, FAILED, PARKED, REFUSED, OperationFailed
+from starter import answers
+from starter.failures import BAD_REQUEST, DECLINED, DONE, PARKED, REFUSED, OperationFailed
 from starter.operations import Operations
-from starter.snapshots import Snapshot
 from workflows.ids import operation_workflow_id
 from workflows.models.operations import Approve, Cancel, OperationRequest, OperationState, Reject
 from workflows.models.steps import Decide, Decision, StepState
 
 RequestFor = Callable[..., OperationRequest]
-
-
-async def followed(operations: Operations, operation: str) -> Snapshot:
-    snapshots = [snapshot async for snapshot in operations.watch(operation)]
-    return snapshots[-1]
-
-
-async def until(operations: Operations, operation: str, state: OperationState) -> Snapshot:
-    while True:
-        snapshot = await operations.look(operation)
-        if snapshot.record.state is state:
-            return snapshot
-        assert not snapshot.ended, snapshot.record.explanation
-        await asyncio.sleep(0.02)
 
 
 async def test_a_watched_deploy_ends_done_with_every_step_done(
@@ -46,6 +32,55 @@ async def test_a_watched_deploy_ends_done_with_every_step_done(
     assert {step.state for _, step in end.steps} == {StepState.DONE}
 
 
+async def test_an_ended_operation_shows_and_exports_its_steps_in_full(
+    operations: Operations, request_for: RequestFor
+) -> None:
+    request = request_for()
+    await operations.start(request)
+    end = await followed(operations, request.id)
+    assert end.record.plan is not None
+    (run,) = end.record.components
+    assert {step.step.title for step in run.steps} == {""}  # the record repeats no words of the plan
+    assert [step.step for _, step in end.steps] == end.record.plan.steps
+    exported = (await operations.export(request.id))["operation"]["components"][0]["steps"]
+    assert [step["step"]["title"] for step in exported] == [step.title for step in end.record.plan.steps]
+
+
+async def test_an_operation_that_cannot_read_the_facts_says_so_while_it_tries(
+    operations: Operations, request_for: RequestFor, world: FakeWorld
+) -> None:
+    world.flaky["read-deploy-facts"] = 2
+    request = request_for()
+    await operations.start(request)
+    while not (snapshot := await operations.look(request.id)).attempts:
+        await asyncio.sleep(0.02)
+    (attempt,) = snapshot.loose_attempts
+    assert (attempt.activity, attempt.failure, attempt.number) == ("read-deploy-facts", "try again", 2)
+    assert attempt.next_at is not None or attempt.running
+    assert snapshot.record.state is OperationState.PLANNING
+    assert (await followed(operations, request.id)).category is DONE
+
+
+async def test_an_operation_in_the_queue_has_nothing_to_say_of_how_it_waits(
+    temporal: Client, operations: Operations, request_for: RequestFor, world: FakeWorld
+) -> None:
+    reached = world.pause("start-instance")
+    first = request_for()
+    await operations.start(first)
+    await reached.wait()
+    second = first.model_copy(update={"id": f"{first.id}-2"})
+    await operations.start(second)
+    await until(operations, second.id, OperationState.QUEUED)
+    outer = temporal.get_workflow_handle(operation_workflow_id(second.id))
+    while not any(p.attempt > 1 for p in (await outer.describe()).raw_description.pending_activities):
+        await asyncio.sleep(0.05)
+    queued = await operations.look(second.id)
+    assert (queued.record.behind, queued.attempts) == (first.id, [])
+    world.hold["start-instance"].set()
+    await followed(operations, first.id)
+    await followed(operations, second.id)
+
+
 async def test_the_same_request_twice_is_one_operation(
     operations: Operations, request_for: RequestFor, world: FakeWorld
 ) -> None:
@@ -55,6 +90,20 @@ async def test_the_same_request_twice_is_one_operation(
     await followed(operations, request.id)
     assert not await operations.start(request)
     assert len(world.disks) == 1
+
+
+async def test_what_was_agreed_to_on_the_way_and_what_a_newer_version_knows_make_no_other_request(
+    operations: Operations, request_for: RequestFor
+) -> None:
+    class Newer(OperationRequest):
+        added_in_an_upgrade: str = "as before"
+
+    request = request_for()
+    assert not await operations.known(request)
+    assert await operations.start(request.model_copy(update={"agreed": "0123456789abcdef"}))
+    assert await operations.known(request)
+    assert not await operations.start(request)
+    assert not await operations.start(Newer.model_validate(request.model_dump()))
 
 
 async def test_another_request_under_a_used_id_is_refused(
@@ -206,21 +255,6 @@ async def test_without_a_worker_the_operation_is_still_shown(
     assert not await unattended.worker_there()
 
 
-async def test_an_operation_ended_by_force_says_that_nothing_was_undone(
-    temporal: Client, operations: Operations, request_for: RequestFor, world: FakeWorld
-) -> None:
-    reached = world.pause("start-instance")
-    request = request_for()
-    await operations.start(request)
-    await reached.wait()
-    await temporal.get_workflow_handle(operation_workflow_id(request.id)).terminate("by hand")
-    snapshot = await operations.look(request.id)
-    world.hold["start-instance"].set()
-    assert snapshot.category is FAILED
-    assert "ended by force" in snapshot.record.explanation
-    assert "nothing was undone" in snapshot.record.help
-
-
 async def test_an_export_holds_the_record_and_both_histories(
     operations: Operations, request_for: RequestFor
 ) -> None:
@@ -263,8 +297,8 @@ async def test_a_question_that_fails_says_why_and_what_to_do(
 async def test_whoever_waits_without_a_worker_is_told_so(
     unattended: Operations, notes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations_module, "SAY_AFTER", operations_module.SAY_AFTER / 30)
-    monkeypatch.setattr(operations_module, "ANSWER_WITHIN", operations_module.ANSWER_WITHIN / 60)
+    monkeypatch.setattr(answers, "SAY_AFTER", answers.SAY_AFTER / 30)
+    monkeypatch.setattr(answers, "ANSWER_WITHIN", answers.ANSWER_WITHIN / 60)
     with pytest.raises(OperationFailed, match="no worker answered"):
         await unattended.ask("view-apps", AskApps(cluster="east"), AppList)
     assert any("no worker polls the task queue" in note for note in notes)

@@ -72,6 +72,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, yes: bool) -> None:
         (OperationState.SUCCEEDED, {}, 0),
         (OperationState.PLANNED, {}, 0),
         (OperationState.PLANNED, {"plan": a_plan(refused=["no room"])}, 4),
+        (OperationState.PLANNED, {"plan": a_plan(refused=["no such zone: mars"])}, 2),
         (OperationState.UNDONE, {}, 1),
         (OperationState.UNDONE, {"cancelled": True}, 5),
         (OperationState.UNDONE_IN_PART, {"left_behind": ["vol-1"]}, 1),
@@ -153,6 +154,7 @@ def test_on_a_terminal_the_plan_is_agreed_to_first(
     plan, request = fake.started
     assert (plan.plan_only, request.plan_only, request.id) == (True, False, "mine")
     assert plan.deploy == request.deploy
+    assert request.agreed == a_plan().agreement
 
 
 @pytest.mark.usefixtures("terminal")
@@ -162,6 +164,29 @@ def test_a_plan_that_is_not_agreed_to_is_not_carried_out(
     answers(monkeypatch, yes=False)
     assert supergiant("app", "deploy", "--recipe", "redis") == 5
     assert all(request.plan_only for request in fake.started)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_an_id_that_is_known_is_neither_planned_nor_asked_about_again(
+    supergiant: Call, fake: FakeOperations, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    answers(monkeypatch, yes=False)
+    fake.asked_before = True
+    assert supergiant("app", "deploy", "--recipe", "redis", "--id", "mine") == 0
+    assert [request.plan_only for request in fake.started] == [False]
+    assert "this is the same one" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_plan_with_nothing_to_do_is_not_asked_about_and_ends_at_once(
+    supergiant: Call, fake: FakeOperations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, yes=False)
+    nothing = a_plan(components=[])
+    fake.plan = a_record(OperationState.PLANNED, plan=nothing)
+    assert supergiant("app", "deploy", "--recipe", "redis") == 0
+    assert [request.plan_only for request in fake.started] == [True, False]
+    assert fake.started[1].agreed == nothing.agreement
 
 
 @pytest.mark.usefixtures("terminal")
@@ -183,7 +208,7 @@ def test_a_delete_that_nobody_can_be_asked_about_needs_a_yes(supergiant: Call, f
 def test_a_request_known_already_is_said_to_be(
     supergiant: Call, fake: FakeOperations, capsys: Captured
 ) -> None:
-    fake.known = True
+    fake.asked_before = True
     assert supergiant("app", "deploy", "--recipe", "redis", "--id", "mine") == 0
     assert "this is the same one" in capsys.readouterr().err
 
@@ -230,6 +255,20 @@ def test_a_failure_is_printed_with_what_to_do(
     fake.fail = OperationFailed(BAD_REQUEST, "Temporal cannot be reached", "start it")
     assert supergiant("op", "list") == 2
     assert capsys.readouterr().err == "Error: Temporal cannot be reached\n  → start it\n"
+
+
+def test_an_error_that_nobody_foresaw_is_a_line_and_only_on_request_a_traceback(
+    supergiant: Call, fake: FakeOperations, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    fake.fail = KeyError("cancelled")
+    assert supergiant("op", "list") == 1
+    err = capsys.readouterr().err
+    assert err.startswith("Error: something went wrong that nobody foresaw: KeyError: 'cancelled'\n")
+    assert "SUPERGIANT_DEBUG=1" in err
+    assert "Traceback" not in err
+    monkeypatch.setenv("SUPERGIANT_DEBUG", "1")
+    assert supergiant("op", "list") == 1
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_ctrl_c_stops_the_watching_and_not_the_operation(

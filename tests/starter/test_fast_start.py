@@ -13,7 +13,9 @@ SDKS = ("boto3", "botocore", "kubernetes", "moto", "pydo", "sandbox.lifecycle", 
 
 
 def imported_by(code: str) -> set[str]:
-    program = f"import sys, json\n{code}\nprint(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    # Left without a farewell: a process with living Temporal threads may crash on its way out (sdk-python#300).
+    told = "print(json.dumps(sorted(sys.modules)), file=sys.stderr, flush=True)\nos._exit(0)"
+    program = f"import sys, json, os\n{code}\n{told}"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return set(json.loads(run.stderr.splitlines()[-1]))
 

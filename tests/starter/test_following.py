@@ -1,13 +1,18 @@
 """What somebody who follows an operation in a pipe reads: one line for each change, and no line twice."""
 
-from datetime import timedelta
+import pkgutil
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from importlib import import_module
 
 import pytest
 from starter_fakes import NOW, a_plan, a_record
 
-from starter.cli.follow import Lines
+import starter
+from starter.cli.follow import Lines, full_record
 from starter.cli.output import lasting
-from starter.cli.words import outcome_lines, step_line
+from starter.cli.words import outcome_lines, record_lines, step_line, steps_lines
+from starter.failures import CATEGORIES
 from starter.snapshots import Attempt, Snapshot
 from workflows.models.operations import ComponentRun, OperationState
 from workflows.models.steps import Progress, StepRecord, StepState, StoryState
@@ -67,6 +72,81 @@ def test_a_step_that_waits_long_is_mentioned_ever_more_rarely(capsys: pytest.Cap
         attempt = Attempt(step="db/0/disk/data", activity="create-volume", number=number, failure="not yet")
         screen.show(snapshot(StepState.DONE, StepState.RUNNING, attempts=[attempt]))
     assert lines_of(capsys) == [f"  db/0/disk/data: attempt {n}; last: not yet" for n in (4, 13, 40)]
+
+
+def test_every_try_for_no_step_is_mentioned_because_there_is_nothing_else_to_see(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    screen = Lines()
+    for number in (2, 2, 3):
+        attempt = Attempt(step="", activity="read-deploy-facts", number=number, failure="no route")
+        screen.show(Snapshot(a_record(OperationState.PLANNING, plan=None), attempts=[attempt]))
+    assert [line for line in lines_of(capsys) if "read" in line] == [
+        f"  read-deploy-facts: attempt {number}; last: no route" for number in (2, 3)
+    ]
+
+
+def test_planning_that_struggles_says_how_and_when_it_tries_again() -> None:
+    attempt = Attempt(
+        step="",
+        activity="read-deploy-facts",
+        number=3,
+        failure="no route",
+        next_at=datetime.now(UTC) + timedelta(hours=2, seconds=1),
+    )
+    lines = record_lines(Snapshot(a_record(OperationState.PLANNING, plan=None), attempts=[attempt]))
+    assert "          read-deploy-facts: attempt 3, again in 2 h 0 min; last: no route" in lines
+
+
+def test_an_undo_shows_the_attempts_of_the_activity_that_does_it() -> None:
+    attempt = Attempt(step="db/0/disk/data/undo", activity="delete-volume", number=5, failure="in use")
+    undoing = snapshot(StepState.DONE, StepState.UNDOING, attempts=[attempt])
+    assert any("create disk" in line and "last: in use" in line for line in steps_lines(undoing, NOW))
+    assert undoing.loose_attempts == []
+
+
+def test_steps_of_an_ended_component_have_the_words_of_the_plan() -> None:
+    steps = [StepRecord(step=step, state=StepState.DONE).trimmed() for step in STEPS]
+    run = ComponentRun(component="db", workflow_id="component/east/shop/db", run_id="r", steps=steps)
+    ended = Snapshot(a_record(OperationState.UNDONE, components=[run]))
+    assert [step.step for _, step in ended.steps] == STEPS
+    (shown,) = full_record(ended)["components"]  # type: ignore[misc]
+    assert [step["step"]["title"] for step in shown["steps"]] == [step.title for step in STEPS]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("state", list(StepState))
+def test_every_state_of_a_step_can_be_shown(state: StepState, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = snapshot(StepState.DONE, state)
+    Lines().show(shown)
+    assert record_lines(shown)
+    # A step that has not begun is no change; every other state is one line.
+    assert ("disk data of db-0" in capsys.readouterr().err) == (state is not StepState.WAITING)
+
+
+def tables_by_enum() -> list[tuple[str, dict[Enum, object]]]:
+    """Every table of the starter whose keys are members of an enum."""
+    modules = [import_module(info.name) for info in pkgutil.walk_packages(starter.__path__, "starter.")]
+    return [
+        (f"{module.__name__}.{name}", table)
+        for module in modules
+        for name, table in vars(module).items()
+        if isinstance(table, dict) and table and all(isinstance(key, Enum) for key in table)
+    ]
+
+
+@pytest.mark.parametrize(("name", "table"), tables_by_enum())
+def test_a_table_by_enum_has_every_member(name: str, table: dict[Enum, object]) -> None:
+    (kind,) = {type(key) for key in table}
+    assert set(table) == set(kind)
+
+
+def test_the_signs_of_steps_are_such_a_table() -> None:
+    assert "starter.cli.words.SIGNS" in dict(tables_by_enum())
+
+
+def test_every_state_in_which_an_operation_does_not_go_on_has_its_category() -> None:
+    ends = {state.value for state in OperationState if state.ended}
+    assert set(CATEGORIES) == {*ends, OperationState.PARKED.value}
 
 
 def test_a_record_that_still_says_parked_does_not_stop_a_watch_once_the_steps_go_on() -> None:
