@@ -91,8 +91,6 @@ class Orphans:
             elif event.HasField("child_workflow_execution_started_event_attributes"):
                 child = event.child_workflow_execution_started_event_attributes.workflow_execution
                 begun[child.workflow_id] = child.run_id
-            elif event.HasField("start_child_workflow_execution_failed_event_attributes"):
-                begun.pop(event.start_child_workflow_execution_failed_event_attributes.workflow_id, None)
         return begun
 
     async def _one(self, lock: str, run_id: str) -> Orphan | None:

@@ -133,6 +133,12 @@ class FakeWorld:
             for name, r in self.records.items()
             if name in ask.components
         ]
+        # As in a real cluster: what is half made is there, and nobody has recorded a release of it.
+        existing += [
+            ExistingComponent(component=name, release=0, instances=[], operation="somebody's")
+            for name in ask.components
+            if name not in self.records and f"services/{name}" in self.things
+        ]
         return DeployFacts(
             cluster=ask.cluster,
             cloud="aws",

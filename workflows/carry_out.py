@@ -14,25 +14,20 @@ from typing import Any
 from temporalio import workflow
 from temporalio.exceptions import ChildWorkflowError, FailureError, WorkflowAlreadyStartedError
 
-from activities.locks import LockActivities
-from activities.models.locks import AskLock, LockHolder
+from activities.models.locks import LockHolder
 from workflows.explain import explain
 from workflows.ids import component_lock
 from workflows.models.operations import ComponentRun, OperationKind, OperationRequest
 from workflows.models.plans import ComponentPlan, Plan
 from workflows.models.runs import Report, RunComponent
 from workflows.models.steps import Outcome, StoryState
-from workflows.patience import QUEUE
+from workflows.queueing import Locked, holder_of, locked, until_ended
 
 INNER = {OperationKind.DEPLOY: "deploy-component", OperationKind.DELETE: "delete-component"}
 
 
 #: A worker that dies while it decides is noticed after this; deciding takes milliseconds.
 DECIDED_WITHIN = timedelta(seconds=5)
-
-
-class Locked(Exception):
-    """A lock is held and the caller did not want to wait; nothing was touched."""
 
 
 class CarryOut:
@@ -122,19 +117,13 @@ class CarryOut:
             return
 
     async def _wait_behind(self, lock: str) -> None:
-        holder: LockHolder = await workflow.execute_activity_method(
-            LockActivities.read_lock, AskLock(workflow_id=lock), **QUEUE
-        )
-        if not holder.held:
+        holder = await holder_of(lock)
+        if holder is None:
             return
         if not self._request.wait:
-            raise Locked(f"{lock.split('/', 1)[1]} is locked by operation {holder.operation} ({holder.kind})")
+            raise Locked(locked(lock, holder))
         self._behind(holder)
-        waiting = asyncio.create_task(
-            workflow.execute_activity_method(
-                LockActivities.await_lock, AskLock(workflow_id=lock, run_id=holder.run_id), **QUEUE
-            )
-        )
+        waiting = asyncio.create_task(until_ended(lock, holder))
         await workflow.wait_condition(lambda: waiting.done() or self._stopping)
         if not waiting.done():
             waiting.cancel()

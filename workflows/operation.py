@@ -26,7 +26,7 @@ from activities.models.locks import LockHolder
 from activities.models.policies import ReadPolicy
 from activities.policies import PolicyActivities
 from workflows import endings
-from workflows.carry_out import CarryOut, Locked
+from workflows.carry_out import CarryOut
 from workflows.models.operations import (
     Approval,
     Approve,
@@ -45,6 +45,7 @@ from workflows.patience import LOOK
 from workflows.planning.delete import plan_delete
 from workflows.planning.deploy import plan_deploy
 from workflows.policy import Verdict, judge
+from workflows.queueing import Locked, at_work_on, locked, until_ended
 
 T = TypeVar("T")
 STATE = SearchAttributeKey.for_keyword(search_attributes.STATE)
@@ -52,6 +53,8 @@ TENANT = SearchAttributeKey.for_keyword(search_attributes.TENANT)
 
 #: A cluster that changes faster than it can be planned for needs a person, not a sixth plan (guessed).
 MOST_PLANS = 5
+
+INSTEAD_OF_NO_WAIT = "wait for it, or ask again without --no-wait"
 
 
 class Ended(Exception):
@@ -169,8 +172,7 @@ class OperationWorkflow:
     # The stages.
 
     async def _plan(self) -> Plan:
-        self._set(OperationState.PLANNING, "the plan")
-        plan = self._record.plan = await self._plan_of_kind()
+        plan = self._record.plan = await self._plan_behind_others()
         if plan.refused:
             refusal = OperationState.INVALID if plan.impossible else OperationState.REFUSED
             state = OperationState.PLANNED if self._request.plan_only else refusal
@@ -187,6 +189,23 @@ class OperationWorkflow:
         if not plan.components:
             raise Ended(OperationState.SUCCEEDED, plan.summary)
         return plan
+
+    async def _plan_behind_others(self) -> Plan:
+        """A plan that does not take for left or settled what another operation is at work on."""
+        while True:
+            self._set(OperationState.PLANNING, "the plan")
+            plan = await self._plan_of_kind()
+            found = await at_work_on(self._request, plan)
+            if found is None:
+                return plan
+            why = locked(*found)
+            if self._request.plan_only:
+                return plan.model_copy(update={"refused": [f"{why}; ask again when it has ended"]})
+            if not self._request.wait:
+                raise Ended(OperationState.REFUSED, why, INSTEAD_OF_NO_WAIT)
+            self._behind(found[1])
+            await until_ended(*found)
+            self._record.behind = ""
 
     async def _plan_of_kind(self) -> Plan:
         request = self._request
@@ -264,10 +283,8 @@ class OperationWorkflow:
             await self._done(running)
         try:
             outcomes = running.result()
-        except Locked as locked:
-            raise Ended(
-                OperationState.REFUSED, str(locked), "wait for it, or ask again without --no-wait"
-            ) from None
+        except Locked as refusal:
+            raise Ended(OperationState.REFUSED, str(refusal), INSTEAD_OF_NO_WAIT) from None
         if endings.facts_changed(outcomes) and self._cancel is None:
             self._work = None
             return False

@@ -231,6 +231,11 @@ class Story:
         if not condition():
             self._stop_if_cancelled()
 
+    @property
+    def _nobody_will_settle(self) -> bool:
+        # Past the point of no return a cancel can only mean that the outer workflow is gone, or gives up.
+        return bool(self._no_way_back) and workflow.cancellation_reason() is not None
+
     def _stop_if_cancelled(self) -> None:
         if self._to_be_stopped and not self._no_way_back:
             raise asyncio.CancelledError
@@ -244,7 +249,7 @@ class Story:
         """Stay open until the outer workflow settles it: only then is a cancel too late, for one component as
         for several, and nobody can be told "it undoes" by one and see the other succeed."""
         await self._report(told=True)
-        await self._until(lambda: self._settled)
+        await self._until(lambda: self._settled or self._nobody_will_settle)
 
     async def _undo_all(self, end: BaseException) -> Outcome:
         """Undo last step first; an undo that cannot be done stops only its own lane, and is not forgotten."""

@@ -11,6 +11,7 @@ from temporalio.client import WorkflowUpdateFailedError
 
 from activities.models.policies import Policy, Rule
 from workflows.endings import why_not_approve
+from workflows.ids import component_lock
 from workflows.models.operations import (
     Approval,
     Approve,
@@ -152,6 +153,36 @@ async def test_a_second_operation_that_will_not_wait_is_refused(desk: Desk, worl
     record = await (await desk.deploy(wait=False)).result()
     assert record.state is OperationState.REFUSED
     assert f"locked by operation first-{desk.cluster} (deploy)" in record.explanation
+    world.hold["check-health db/health"].set()
+    assert (await first.result()).state is OperationState.SUCCEEDED
+
+
+async def test_a_deploy_asked_for_during_a_delete_waits_and_deploys_again(
+    desk: Desk, world: FakeWorld
+) -> None:
+    await (await desk.deploy()).result()
+    reached = world.pause("remove-services db/services")
+    delete = await desk.delete(delete_disks=True)
+    await reached.wait()
+    deploy = await desk.deploy()
+    record = await desk.state(deploy, OperationState.QUEUED)
+    assert "(delete), which holds the lock" in record.waits_for
+    world.hold["remove-services db/services"].set()
+    assert (await delete.result()).state is OperationState.SUCCEEDED
+    record = await deploy.result()
+    assert (record.state, len(world.disks)) == (OperationState.SUCCEEDED, 2)
+
+
+async def test_a_mere_plan_says_who_is_at_work_and_does_not_wait(desk: Desk, world: FakeWorld) -> None:
+    reached = world.pause("check-health db/health")
+    first = await desk.deploy(id="first-" + desk.cluster)
+    await reached.wait()
+    record = await (await desk.deploy(plan_only=True)).result()
+    assert record.state is OperationState.PLANNED
+    assert record.plan is not None
+    assert [f"locked by operation first-{desk.cluster} (deploy)" in why for why in record.plan.refused] == [
+        True
+    ]
     world.hold["check-health db/health"].set()
     assert (await first.result()).state is OperationState.SUCCEEDED
 
@@ -419,3 +450,17 @@ def test_an_expired_approval_is_refused_even_before_the_timer_fires() -> None:
     assert why_not_approve(record, given, now - timedelta(seconds=1)) == ""
     nobody = given.model_copy(update={"by": " "})
     assert "by whom" in why_not_approve(record, nobody, now - timedelta(seconds=1))
+
+
+async def test_a_lock_past_the_point_of_no_return_is_freed_when_its_operation_is_ended_by_force(
+    desk: Desk, world: FakeWorld
+) -> None:
+    await (await desk.deploy()).result()
+    reached = world.pause("remove-release db/release")
+    handle = await desk.delete(delete_disks=True)
+    await reached.wait()
+    await handle.terminate("by hand")
+    world.hold["remove-release db/release"].set()
+    lock = desk.client.get_workflow_handle(component_lock(desk.cluster, "shop", "db"))
+    assert (await lock.result())["state"] == "done"
+    assert world.empty
