@@ -2,7 +2,8 @@
 
 import pathlib
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from temporalio.client import Client
@@ -11,6 +12,9 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from activities.models.search_attributes import SEARCH_ATTRIBUTES
+
+if TYPE_CHECKING:
+    from tests.sandboxes import Sandbox
 
 BIN = pathlib.Path(sys.executable).parent
 
@@ -30,3 +34,13 @@ async def temporal() -> AsyncIterator[Client]:
         search_attributes=attribute_keys(),
     ) as environment:
         yield environment.client
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> "Iterator[Sandbox]":
+    """One whole sandbox for all marked tests of the session; it and its processes are gone afterwards."""
+    # Tests that need no sandbox do not pay for loading what makes one.
+    from tests.sandboxes import brought_up
+
+    with brought_up() as sandbox:
+        yield sandbox
