@@ -211,7 +211,7 @@ class Story:
         record.state = StepState.PARKED
         self._parked[key] = record
         before, self._state = self._state, StoryState.PARKED
-        await self._report(record.error)
+        await self._report(f"{record.step.title}: {record.error}")
         try:
             await self._until(lambda: key in self._decisions)
             return self._decisions.pop(key)

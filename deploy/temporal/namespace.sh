@@ -4,20 +4,26 @@ set -eu
 
 namespace=${TEMPORAL_NAMESPACE:-default}
 
-# The server accepts connections some seconds before it serves them.
-tries=0
-until temporal operator cluster health >/dev/null 2>&1; do
-  tries=$((tries + 1))
-  [ "$tries" -lt 30 ] || { echo "Error: Temporal at $TEMPORAL_ADDRESS does not serve" >&2; exit 1; }
-  sleep 2
-done
+# Runs a command until it works. The server accepts connections some seconds before it serves them, and knows a new
+# namespace some seconds after it was made.
+insist() {
+  tries=0
+  until said=$("$@" 2>&1); do
+    tries=$((tries + 1))
+    [ "$tries" -lt 45 ] || { echo "Error: $* failed for 90 s: $said" >&2; exit 1; }
+    sleep 2
+  done
+  echo "$said"
+}
+
+insist temporal operator cluster health
 
 if ! temporal operator namespace describe --namespace "$namespace" >/dev/null 2>&1; then
   temporal operator namespace create --namespace "$namespace" --retention "${TEMPORAL_RETENTION:-720h}"
 fi
 
 # The same list as activities/models/search_attributes.py; a test compares them.
-temporal operator search-attribute create --namespace "$namespace" \
+insist temporal operator search-attribute create --namespace "$namespace" \
   --name SupergiantKind --type Keyword \
   --name SupergiantState --type Keyword \
   --name SupergiantCluster --type Keyword \

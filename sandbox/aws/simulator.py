@@ -167,7 +167,7 @@ class Simulator:
                 500 if fault.code in (None, "InternalError", "InternalFailure") else 400
             )
             raise AwsError(
-                fault.code or "InternalError", fault.message or "An internal error has occurred", status
+                fault.code or "InternalError", fault.message or _default_message(fault.code), status
             )
         elif fault.effect == "crash":
             self._note(asked, f"crashed {fault.when}")
@@ -309,3 +309,11 @@ def _words(tx: Transaction, form: dict[str, str]) -> list[str]:
         if record is not None:
             words.extend(f"{key}={text}" for key, text in record.tags.items())
     return words
+
+
+def _default_message(code: str | None) -> str:
+    return (
+        f"A fault of the sandbox refused the request with {code}"
+        if code
+        else "An internal error has occurred"
+    )
