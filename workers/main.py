@@ -38,6 +38,8 @@ def _log_to_stderr() -> None:
     asked = os.environ.get("SUPERGIANT_LOG_LEVEL", "INFO").upper()
     known = logging.getLevelNamesMapping()
     logging.basicConfig(level=known.get(asked, logging.INFO), handlers=[handler])
+    # The boundary says what failed, in a line; the SDK would repeat each with a traceback.
+    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)
     if asked not in known:
         log.warning("SUPERGIANT_LOG_LEVEL is %r; known are %s", asked, ", ".join(known))
 

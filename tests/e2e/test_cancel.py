@@ -65,6 +65,7 @@ async def test_who_watches_a_cancelled_deploy_learns_it_by_exit_code(
     watched, later = await asyncio.gather(watching, stage.cli("op", "watch", "watched-deploy"))
     assert (watched.code, later.code) == (5, 5)
     assert "delete disk data of db-0: undone" in watched.err
+    assert "undone: delete disk data of db-0" in later.out, "who comes late reads what was undone as well"
     assert leftovers(stage.sandbox, "watched") == []
     assert len(disks_made(stage.sandbox, "watched")) == 2, "it was cancelled too early to show anything"
 
