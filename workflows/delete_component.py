@@ -1,7 +1,7 @@
 """Deletes a component: what holds data is kept first, then everything is stopped and removed."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -20,6 +20,7 @@ from activities.models.instances import (
     RemoveInstance,
     RemoveRelease,
 )
+from activities.models.tags import FOR_EVER
 from activities.models.volumes import (
     BindVolume,
     DeleteVolumes,
@@ -35,9 +36,6 @@ from workflows.models.steps import Outcome
 from workflows.patience import CHANGE, WAITING
 from workflows.planning.delete import disks_at_stake
 from workflows.story import FactsChanged, Story
-
-#: A mark that no sweep ever takes for over, for as long as the delete can still be undone.
-FOR_EVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 @workflow.defn(name="delete-component")

@@ -45,8 +45,14 @@ def write_disks(disks: Sequence[DiskView]) -> None:
             disk.zone,
             disk.state,
             disk.node or disk.machine or "-",
-            f"kept until {local(disk.keep_until)}" if disk.keep_until else "",
+            _kept(disk),
         )
         for disk in disks
     ]
     write_table(("DISK", "OF", "NAME", "SIZE", "TYPE", "ZONE", "STATE", "ATTACHED TO", ""), rows)
+
+
+def _kept(disk: DiskView) -> str:
+    if disk.keep_until is None:
+        return ""
+    return "kept while it is deleted" if disk.kept_without_end else f"kept until {local(disk.keep_until)}"

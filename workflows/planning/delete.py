@@ -13,13 +13,15 @@ from workflows.planning.cost import disk_cost
 def plan_delete(request: DeleteRequest, facts: DeleteFacts) -> Plan:
     """The plan for every named component that is there."""
     keep = 0 if request.delete_disks else facts.retention_seconds
-    plans = [_plan_component(request.app, found, keep) for found in facts.components]
     known = {found.component for found in facts.components}
+    resting = [found for found in facts.components if keep and found.only_kept]
+    concerned = [found for found in facts.components if found not in resting]
+    plans = [_plan_component(request.app, found, keep) for found in concerned]
     unknown = [name for name in request.components if name not in known]
-    disks = [disk for found in facts.components for disk in disks_at_stake(found, keep)]
+    disks = [disk for found in concerned for disk in disks_at_stake(found, keep)]
     specs = [VolumeSpec(zone=d.zone, size_gib=d.size_gib, type=d.type) for d in disks]
     cost = round(sum(disk_cost(spec, facts.prices) for spec in specs), 2)
-    unrecorded = [found.component for found in facts.components if found.record is None]
+    unrecorded = [found.component for found in concerned if found.record is None]
     return Plan(
         summary=_summary(request.app, plans, len(disks), keep),
         components=plans,
@@ -30,6 +32,7 @@ def plan_delete(request: DeleteRequest, facts: DeleteFacts) -> Plan:
         risk=_risk(len(disks), keep),
         can_be_undone="all of it, until it has succeeded" if keep else "until the disks are deleted",
         refused=[f"there is no component {name!r} in {request.app}" for name in unknown],
+        exists=[f"{one.component} is deleted already; what it left is kept for its time" for one in resting],
         notes=[f"{name} has no recorded release, so its delete cannot be undone" for name in unrecorded],
     )
 
