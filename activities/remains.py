@@ -132,6 +132,8 @@ def _existing_disk(disk: Volume, claims: dict[str, str]) -> ExistingDisk:
         zone=disk.zone,
         size_gib=disk.size_gib,
         type=disk.type,
+        iops=disk.iops,
+        throughput=disk.throughput,
         kept=disk.id not in claims and _is_kept(disk),
     )
 

@@ -118,7 +118,7 @@ class Operations(Listing):
     async def watch(self, operation: str, interval: timedelta = WATCH_INTERVAL) -> AsyncIterator[Snapshot]:
         """Look until it ends or stands still, whatever dies meanwhile; the last snapshot is the end."""
         watcher = Watcher(self._client, operation, self._task_queue)
-        silent = False
+        silent = stood_still = False
         while True:
             try:
                 snapshot = await watcher.look()
@@ -131,13 +131,25 @@ class Operations(Listing):
             else:
                 silent = False
                 yield snapshot
-                if snapshot.ended or snapshot.stands_still:
+                # Seen twice: a step that parks while another is being aborted parks for a moment only.
+                if snapshot.ended or (snapshot.stands_still and stood_still):
                     return
+                stood_still = snapshot.stands_still
                 # Many components are many questions to the server, so they are asked less often.
                 interval = max(interval, timedelta(seconds=0.05 * len(snapshot.components)))
             await asyncio.sleep(interval.total_seconds())
 
     async def approve(self, operation: str, approve: Approve) -> str:
+        asked = await self.get(operation)
+        stale = asked.plan is not None and asked.plan.hash != approve.plan_hash and approve.reason.strip()
+        if asked.state is OperationState.WAITING_FOR_APPROVAL and asked.plan and stale:
+            # An approval of an earlier plan, said again, must not be answered with what was said to it then.
+            raise OperationFailed(
+                REFUSED,
+                f"plan hash {approve.plan_hash} is not that of the plan in question ({asked.plan.hash}); "
+                "look at it again",
+                f"`supergiant op show {operation}` shows it",
+            )
         answer = str(await self._tell(operation, "approve", approve))
         record = await self.get(operation)
         if _still_wanted(record, approve):

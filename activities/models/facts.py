@@ -98,6 +98,8 @@ class ExistingDisk(Message):
     zone: str
     size_gib: int
     type: str
+    iops: int | None = None
+    throughput: int | None = None
     kept: bool = False
 
 

@@ -18,9 +18,30 @@ def op() -> None:
     """Follow operations, and approve, cancel, retry, skip or abort them."""
 
 
+#: Those of `workflows.models.operations`, which takes longer to import than a list takes.
+STATES = (
+    "planning",
+    "waiting-for-approval",
+    "queued",
+    "running",
+    "parked",
+    "undoing",
+    "planned",
+    "succeeded",
+    "undone",
+    "undone-in-part",
+    "invalid",
+    "refused",
+    "declined",
+)
+KINDS = ("deploy", "delete")
+
+
 @op.command("list")
-@click.option("--state", metavar="STATE", help="Only those in this state, such as running or parked.")
-@click.option("--kind", metavar="KIND", help="Only this kind, such as deploy or delete.")
+@click.option(
+    "--state", type=click.Choice(STATES), metavar="STATE", help="Only those in this state, such as parked."
+)
+@click.option("--kind", type=click.Choice(KINDS), metavar="KIND", help="Only this kind, such as deploy.")
 @click.option("--app", metavar="NAME", help="Only those of this app.")
 @click.option("--cluster", metavar="NAME", help="Only those of this cluster.")
 @click.option(

@@ -19,7 +19,7 @@ def plan(*found: ComponentFacts, **request: Any) -> Plan:
         tenant="default",
         components=list(found),
         retention_seconds=7 * 86400,
-        prices={"gp3": DiskPrice(gib=0.08)},
+        prices={"gp3": DiskPrice(gib=0.08, iops=0.005, included_iops=3000)},
         priced_on="2026-07-20",
     )
     return plan_delete(DeleteRequest(app="shop", **request), facts)
@@ -73,3 +73,8 @@ def test_without_a_record_the_plan_says_that_there_is_no_way_back() -> None:
     planned = plan(RUNNING)
     assert planned.notes == ["db has no recorded release, so its delete cannot be undone"]
     assert {step.undo for step in planned.steps if step.id.endswith(("stop", "claims", "release"))} == {""}
+
+
+def test_a_disk_costs_what_it_was_provisioned_with() -> None:
+    fast = RUNNING.model_copy(update={"disks": [disk(0, iops=6000)]})
+    assert plan(fast).cost_before == 0.8 + 15

@@ -19,8 +19,7 @@ def plan_delete(request: DeleteRequest, facts: DeleteFacts) -> Plan:
     plans = [_plan_component(request.app, found, keep) for found in concerned]
     unknown = [name for name in request.components if name not in known]
     disks = [disk for found in concerned for disk in disks_at_stake(found, keep)]
-    specs = [VolumeSpec(zone=d.zone, size_gib=d.size_gib, type=d.type) for d in disks]
-    cost = round(sum(disk_cost(spec, facts.prices) for spec in specs), 2)
+    cost = round(sum(disk_cost(_spec_of(disk), facts.prices) for disk in disks), 2)
     unrecorded = [found.component for found in concerned if found.record is None]
     return Plan(
         summary=_summary(request.app, plans, len(disks), keep),
@@ -104,6 +103,16 @@ def _plan_component(app: str, found: ComponentFacts, keep_seconds: int) -> Compo
         facts=found.fingerprint(),
         found=found,
         keep_seconds=keep_seconds,
+    )
+
+
+def _spec_of(disk: ExistingDisk) -> VolumeSpec:
+    return VolumeSpec(
+        zone=disk.zone,
+        size_gib=disk.size_gib,
+        type=disk.type,
+        iops=disk.iops,
+        throughput=disk.throughput,
     )
 
 

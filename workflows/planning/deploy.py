@@ -37,9 +37,9 @@ def plan_deploy(app: App, facts: DeployFacts, operation: str) -> Plan:
         components=plans,
         cost_after=round(sum(disk_cost(spec, facts.prices) for spec in disks), 2),
         priced_on=facts.priced_on,
-        downtime="none: nothing of it runs yet",
-        risk="low: only new things are made",
-        can_be_undone="all of it, until it has succeeded; then by `supergiant app delete`",
+        downtime="none: nothing of it runs yet" if plans else "none",
+        risk="low: only new things are made" if plans else "none: nothing is done",
+        can_be_undone="all of it, until it has succeeded; then by `supergiant app delete`" if plans else "",
         exists=[f"{name} is as asked already" for name in as_asked]
         + ([f"namespace {app.app}"] if facts.namespace_owner is not None else []),
         refused=list(dict.fromkeys(refused)),
