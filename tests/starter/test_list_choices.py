@@ -12,7 +12,7 @@ def test_the_choices_are_those_of_the_models() -> None:
     assert set(KINDS) == {kind.value for kind in OperationKind}
 
 
-@pytest.mark.parametrize(("option", "slip"), [("--state", "parkd"), ("--kind", "depoly")])
+@pytest.mark.parametrize(("option", "slip"), [("--state", "parkd"), ("--kind", "removal")])
 def test_a_slip_is_refused_with_what_there_is(option: str, slip: str) -> None:
     ended = CliRunner().invoke(op, ["list", option, slip])
     assert ended.exit_code == 2
