@@ -50,13 +50,8 @@ def sandbox() -> None:
 )
 @click.option(
     "--nodes-per-zone",
-    type=click.IntRange(0, 60),
-    help="At least so many simulated nodes in each of the three zones (2 at first, 0 beside real ones).",
-)
-@click.option(
-    "--real-nodes",
-    type=click.IntRange(0, 32),
-    help="At least so many real nodes over the zones: real containers and disks (needs root and Debian).",
+    type=click.IntRange(1, 60),
+    help="At least so many nodes in each of the three zones (2 at first, later as it was).",
 )
 @click.option("--ui/--no-ui", default=None, help="Also serve Temporal's web page.")
 @_as_json
@@ -66,7 +61,6 @@ def up(
     name: str,
     bin_dir: Path | None,
     nodes_per_zone: int | None,
-    real_nodes: int | None,
     ui: bool | None,
     as_json: bool,
 ) -> None:
@@ -76,12 +70,7 @@ def up(
 
     with _explained():
         status = lifecycle.up(
-            name,
-            bin_dir=bin_dir,
-            nodes_per_zone=nodes_per_zone,
-            real_nodes=real_nodes,
-            ui=ui,
-            progress=Progress(),
+            name, bin_dir=bin_dir, nodes_per_zone=nodes_per_zone, ui=ui, progress=Progress()
         )
     if _wants_json(ctx, as_json):
         _print_json(_status_document(status))
