@@ -102,7 +102,8 @@ class Processes:
         """Record a process that runs already, with the arguments that would start it again."""
         start_ticks = _start_ticks(pid)
         if start_ticks is None:
-            raise SandboxError(f"{name} ended at once.", f"Its log: {self.log(name)}")
+            log = self.log(name)
+            raise SandboxError(f"{name} ended: {last_line(log)}", f"Its log: {log}")
         record = {"pid": pid, "start_ticks": start_ticks, "boot": _boot(), "arguments": arguments}
         write_private(self._record(name), json.dumps(record, indent=2) + "\n")
         return Running(pid, start_ticks)
@@ -165,6 +166,13 @@ def end(
                 raise SandboxError(f"Processes {pids} do not end even when killed.", "Ask your kernel.")
             return end(left, signal.SIGKILL, patience_seconds=10.0)
         time.sleep(0.02)
+
+
+def last_line(log: Path) -> str:
+    """The last thing that a process wrote, which mostly tells why it ended."""
+    with contextlib.suppress(OSError, IndexError):
+        return log.read_text(errors="replace").strip().splitlines()[-1][-300:]
+    return "it wrote nothing"
 
 
 def _signal(processes: Iterable[Running], number: signal.Signals) -> None:

@@ -4,7 +4,6 @@
 difference, so the same steps make a new sandbox and repair a broken one.
 """
 
-import contextlib
 import json
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from sandbox.kubernetes.api import Api, ApiError
 from sandbox.kubernetes.node_objects import instance_of
 from sandbox.layout import Layout, Memory
 from sandbox.ports import is_free
-from sandbox.processes import Command, Processes
+from sandbox.processes import Command, Processes, last_line
 from sandbox.progress import Progress
 from sandbox.services import ZONES, cloud_environment, commands, environment, log_of, services
 
@@ -162,7 +161,7 @@ class Startup:
         def serves() -> bool:
             if self._processes.find(name) is None:
                 log = log_of(self._layout, name)
-                raise SandboxError(f"{name} ended: {_last_line(log)}", f"Its log: {log}")
+                raise SandboxError(f"{name} ended: {last_line(log)}", f"Its log: {log}")
             return self._services[name].healthy()
 
         self._until(serves, f"{name} serves", log_of(self._layout, name))
@@ -229,9 +228,3 @@ def _instances_of_ready_nodes(api: Api) -> set[str]:
             it["type"] == "Ready" and it["status"] == "True" for it in node["status"].get("conditions", [])
         )
     }
-
-
-def _last_line(log: Path) -> str:
-    with contextlib.suppress(OSError, IndexError):
-        return log.read_text(errors="replace").strip().splitlines()[-1][-300:]
-    return "it wrote nothing"

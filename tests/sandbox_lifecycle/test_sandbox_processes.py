@@ -116,6 +116,8 @@ def test_a_log_is_appended_to_and_private(processes: Processes) -> None:
     assert processes.log("speaker").stat().st_mode & 0o077 == 0
 
 
-def test_a_program_that_ends_at_once_is_told_by_name(processes: Processes) -> None:
-    with pytest.raises(SandboxError, match="ghost ended at once"):
+def test_a_program_that_has_ended_already_is_told_with_its_last_words(processes: Processes) -> None:
+    processes.log("ghost").write_text("looked around\nno such luck\n")
+    with pytest.raises(SandboxError, match="ghost ended: no such luck") as refusal:
         processes.adopt("ghost", ("ghost",), 2**22 + 1)
+    assert str(processes.log("ghost")) in refusal.value.way_out
