@@ -52,9 +52,10 @@ def test_a_recycled_pid_is_never_killed(processes: Processes, layout: Layout) ->
     processes.start(SLEEP)
     processes.kill("sleeper")
     bystander = processes.start(Command("bystander", SLEEP.arguments, SLEEP.environment))
-    # The record of the dead process now names the pid of another one, as after a wrap of pids.
+    # The record of the dead process now names the pid of a later one, as after a wrap of pids.
     record = json.loads(record_of(layout).read_text())
-    record_of(layout).write_text(json.dumps(record | {"pid": bystander.pid}))
+    earlier = {"pid": bystander.pid, "start_ticks": bystander.start_ticks - 1}
+    record_of(layout).write_text(json.dumps(record | earlier))
     assert not processes.kill("sleeper")
     assert bystander.lives()
 
