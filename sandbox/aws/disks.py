@@ -1,5 +1,5 @@
-"""Volumes and attachments as records, and what state each is in at a moment. The volume, attachment and instance
-actions all work on these; nothing here answers a request."""
+"""Volumes, attachments and modifications as records, and what state each is in at a moment. The volume, attachment
+and instance actions all work on these; nothing here answers a request."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sandbox.aws import tagging
 from sandbox.aws.errors import AwsError, invalid_value
 from sandbox.aws.registry import Call
 from sandbox.aws.store import Table, Transaction
+from sandbox.aws.volume_rules import VolumeSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ class Volume:
     deleting_at: float | None = None
     gone_at: float | None = None
     tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> VolumeSpec:
+        return VolumeSpec(self.type, self.size_gib, self.iops, self.throughput_mib, self.multi_attach)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +67,42 @@ class Attachment:
         return "attached" if now >= self.attached_at else "attaching"
 
 
+@dataclass(frozen=True, slots=True)
+class Modification:
+    """The latest change of a volume, as specifications and as times at which its states begin."""
+
+    volume_id: str
+    region: str
+    at: float
+    optimizing_at: float
+    completed_at: float
+    # The fields of a VolumeSpec, which the store can write.
+    original: dict[str, Any]
+    target: dict[str, Any]
+    fails: bool = False
+    # When this one and those before it began, oldest first, as far as the vendor still counts them.
+    recent: list[float] = field(default_factory=list)
+
+    @property
+    def ended_at(self) -> float:
+        return self.optimizing_at if self.fails else self.completed_at
+
+    def state(self, now: float) -> str:
+        if now >= self.ended_at:
+            return "failed" if self.fails else "completed"
+        return "optimizing" if now >= self.optimizing_at else "modifying"
+
+    def progress(self, now: float) -> int:
+        """In percent: the new size is there at once, what takes time is the move to the new performance."""
+        state = self.state(now)
+        if state == "optimizing":
+            return int(100 * (now - self.optimizing_at) / (self.completed_at - self.optimizing_at))
+        return 100 if state == "completed" else 0
+
+
 VOLUMES = Table("volume", Volume)
 ATTACHMENTS = Table("attachment", Attachment)
+MODIFICATIONS = Table("modification", Modification)
 
 
 def attachments(tx: Transaction, now: float) -> list[Attachment]:
@@ -108,6 +147,23 @@ def get_volume(call: Call, volume_id: str) -> Volume:
     if hidden or volume is None or is_gone(volume, call.now):
         raise volume_not_found(volume_id)
     return volume
+
+
+def counted_volumes(call: Call) -> list[Volume]:
+    """Those that count against the quotas of the region, whether they can be seen yet or not."""
+    return [v for v in call.tx.all(VOLUMES) if v.region == call.region and not is_gone(v, call.now)]
+
+
+def check_storage(call: Call, volume_type: str, more_gib: int) -> None:
+    """Refuses what would take the region over its quota of storage."""
+    limit = call.limits.max_volume_gib
+    if limit is None or more_gib <= 0:
+        return
+    if sum(volume.size_gib for volume in counted_volumes(call)) + more_gib > limit:
+        raise AwsError(
+            "VolumeLimitExceeded",
+            f"You have exceeded your maximum {volume_type} storage limit of {limit} GiB in this region.",
+        )
 
 
 def volume_not_found(volume_id: str) -> AwsError:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sandbox.aws.store import Table, Transaction
 
-EFFECTS = ("throttle", "error", "delay", "slow", "drop-before", "drop-after", "crash")
+EFFECTS = ("throttle", "error", "delay", "slow", "fail", "drop-before", "drop-after", "crash")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,10 @@ def chosen(
     records: Iterable[R],
     filters: Sequence[Mapping[str, Any]],
     known: Mapping[str, Texts[R]],
-    tags: Callable[[R], Mapping[str, str]],
+    tags: Callable[[R], Mapping[str, str]] | None = None,
 ) -> list[R]:
-    """The records that match every filter; a filter nobody knows is refused, as the vendor does."""
+    """The records that match every filter; a filter nobody knows is refused, as the vendor does. Without `tags`
+    there are no filters by tag."""
     tests: list[tuple[Texts[R], re.Pattern[str]]] = []
     for item in filters:
         name, values = str(item.get("Name", "")), item.get("Values") or []
@@ -30,7 +31,7 @@ def chosen(
             raise AwsError(
                 "FilterLimitExceeded", "The maximum number of filter values specified on a single call is 200"
             )
-        texts = known.get(name) or _tag_filter(name, tags)
+        texts = known.get(name) or (_tag_filter(name, tags) if tags else None)
         if texts is None:
             raise invalid_value(f"The filter '{name}' is invalid")
         tests.append((texts, _pattern(tuple(str(value) for value in values))))

@@ -41,6 +41,8 @@ class Call:
     dry_run: bool = False
     # Added by the fault "slow" to whatever transition the action starts.
     slow_seconds: float = 0.0
+    # Set by the fault "fail": what the action starts is to end as a failure.
+    fails: bool = False
     # Ids the action made, for the log of calls.
     made: list[str] = field(default_factory=list)
 

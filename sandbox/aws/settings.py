@@ -15,9 +15,16 @@ class Limits:
 
     max_volumes: int | None = 5000
     max_volume_gib: int | None = None
+    # Storage of all volumes of a region that are being modified at once.
+    max_modification_gib: int | None = None
+    max_modifications_per_day: int | None = 4
     max_instances: int | None = None
     volume_creating_seconds: float = 1.5
     volume_deleting_seconds: float = 1.0
+    volume_modifying_seconds: float = 3.0
+    # The vendor names 6 hours for a full TiB, 21 seconds per GiB; volumes that hold little were seen to take less.
+    volume_optimizing_seconds: float = 30.0
+    volume_optimizing_seconds_per_gib: float = 1.0
     attaching_seconds: float = 2.0
     detaching_seconds: float = 2.0
     instance_pending_seconds: float = 3.0

@@ -199,6 +199,7 @@ class Simulator:
             request=asked.request,
             dry_run=bool(params.pop("DryRun", False)),
             slow_seconds=sum(fault.seconds for fault in asked.struck if fault.effect == "slow"),
+            fails=any(fault.effect == "fail" for fault in asked.struck),
             made=asked.made,
         )
         result = found.handler(call)

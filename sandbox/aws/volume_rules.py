@@ -1,5 +1,5 @@
 """What disks may be made: sizes, rates and their ratios per volume type, as pure functions. Used when a volume is
-created (and, later, modified); a type is a row of the table and nothing else."""
+created or modified; a type is a row of the table and nothing else."""
 
 from __future__ import annotations
 
@@ -50,6 +50,9 @@ VOLUME_TYPES = {
 # gp3 gives at most a quarter of a MiB/s per IOPS, and never less than 125 MiB/s.
 _MAX_THROUGHPUT_PER_IOPS = 0.25
 _MIN_THROUGHPUT_MIB = 125
+_MAX_GP2_THROUGHPUT_MIB = 250
+# What a volume gets whose type changes to one with IOPS to choose (API reference of ModifyVolume).
+_CONVERTED_IOPS = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,17 @@ class VolumeSpec:
     iops: int | None = None
     throughput_mib: int | None = None
     multi_attach: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeChange:
+    """What a volume is to become; what is None is not asked for."""
+
+    type: str | None = None
+    size_gib: int | None = None
+    iops: int | None = None
+    throughput_mib: int | None = None
+    multi_attach: bool | None = None
 
 
 def complete(spec: VolumeSpec) -> VolumeSpec:
@@ -80,6 +94,36 @@ def complete(spec: VolumeSpec) -> VolumeSpec:
             f"The parameter multiAttachEnabled is not supported for {spec.type} volumes."
         )
     return VolumeSpec(spec.type, spec.size_gib, iops, throughput, spec.multi_attach)
+
+
+def changed(current: VolumeSpec, change: VolumeChange) -> VolumeSpec:
+    """What a volume is after a change; refuses what the vendor refuses. What is not asked for stays, or is the
+    new type's default when the type changes (API reference of ModifyVolume)."""
+    size_gib = change.size_gib if change.size_gib is not None else current.size_gib
+    if size_gib < current.size_gib:
+        # The text is quoted in aws/aws-cli#4216.
+        raise invalid_value("New size cannot be smaller than existing size")
+    kind = change.type or current.type
+    multi_attach = change.multi_attach if change.multi_attach is not None else current.multi_attach
+    iops, throughput = change.iops, change.throughput_mib
+    limits = VOLUME_TYPES.get(kind)
+    if iops is None and limits is not None and limits.takes_iops:
+        iops = current.iops if kind == current.type else _converted_iops(current, kind)
+    if throughput is None and limits is not None and limits.takes_throughput:
+        throughput = current.throughput_mib if kind == current.type else _converted_throughput(current)
+    return complete(VolumeSpec(kind, size_gib, iops, throughput, multi_attach))
+
+
+def _converted_iops(current: VolumeSpec, kind: str) -> int:
+    # A gp2 volume that becomes gp3 does not get slower (EBS user guide, "Request EBS volume modifications").
+    had = (current.iops or 0) if (current.type, kind) == ("gp2", "gp3") else 0
+    return max(_CONVERTED_IOPS, had)
+
+
+def _converted_throughput(current: VolumeSpec) -> int:
+    # The user guide's example is 500 GiB, 250 MiB/s; gp2 moves at most 256 KiB with each of its IOPS.
+    had = min(_MAX_GP2_THROUGHPUT_MIB, (current.iops or 0) // 4) if current.type == "gp2" else 0
+    return max(_MIN_THROUGHPUT_MIB, had)
 
 
 def _check_size(spec: VolumeSpec, limits: TypeLimits) -> None:

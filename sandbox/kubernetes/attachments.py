@@ -8,12 +8,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice, product
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from sandbox.kubernetes.cloud import CloudErrors, code_of, message_of
+from sandbox.kubernetes.rpc import Refused
 from sandbox.kubernetes.volume_watch import VolumeWatch
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ log = logging.getLogger("csi")
 # gRPC's word for each of AWS's: what the caller may do about it.
 _STATUS = {
     "AttachmentLimitExceeded": "RESOURCE_EXHAUSTED",
-    "IncorrectState": "FAILED_PRECONDITION",
     "IncorrectInstanceState": "FAILED_PRECONDITION",
+    "IncorrectModificationState": "ABORTED",
+    "IncorrectState": "FAILED_PRECONDITION",
     "InvalidInstanceID.Malformed": "NOT_FOUND",
     "InvalidInstanceID.NotFound": "NOT_FOUND",
     "InvalidVolume.NotFound": "NOT_FOUND",
@@ -37,23 +39,22 @@ _STATUS = {
     "VolumeInUse": "FAILED_PRECONDITION",
 }
 _DEAD = ("shutting-down", "terminated")
+_MODIFICATION_PERIOD_SECONDS = 0.5
 # The names that EC2 recommends for data volumes, in the order in which they are handed out.
 _DEVICES = tuple(f"/dev/xvd{first}{second}" for first, second in product("bcd", ascii_lowercase))
-
-
-class Refused(Exception):
-    """A call that cannot be done (now), with gRPC's status."""
-
-    def __init__(self, status: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Attachments:
     """The volumes and instances of one region."""
 
-    def __init__(self, ec2: "EC2Client") -> None:
+    def __init__(
+        self,
+        ec2: "EC2Client",
+        released: Callable[[str], AbstractContextManager[None]] = lambda _: nullcontext(),
+    ) -> None:
+        """`released` refuses while a real node uses a volume, and lets none begin inside its block."""
         self._ec2 = ec2
+        self._released = released
         self._watch = VolumeWatch(ec2)
         self._claimed: set[tuple[str, str]] = set()
         self._claims_lock = threading.Lock()
@@ -93,7 +94,8 @@ class Attachments:
             found = [a for a in _attachments(volume) if instance_id in (None, a["InstanceId"])]
             for attachment in found:
                 if attachment["State"] != "detaching":
-                    self._request_detachment(volume_id, attachment["InstanceId"])
+                    with self._released(volume_id):
+                        self._request_detachment(volume_id, attachment["InstanceId"])
             if found:
                 instances = [a["InstanceId"] for a in found]
                 self._wait(
@@ -107,10 +109,12 @@ class Attachments:
         """Make a volume at least this big, and return its size as soon as the new size is usable."""
         deadline = time.monotonic() + seconds
         with _in_grpc_words():
+            if self.must_exist(volume_id)["Size"] < wanted_gib:
+                self._request_growth(volume_id, wanted_gib)
+            self._wait_modified(volume_id, deadline)
             volume = self.must_exist(volume_id)
             if volume["Size"] < wanted_gib:
-                self._ec2.modify_volume(VolumeId=volume_id, Size=wanted_gib)
-                volume = self._wait(volume_id, deadline, lambda it: it["Size"] >= wanted_gib, "bigger")
+                raise Refused("INTERNAL", f"{volume_id} did not grow to {wanted_gib} GiB")
             return int(volume["Size"])
 
     def _request_attachment(self, volume_id: str, instance_id: str) -> None:
@@ -133,6 +137,31 @@ class Attachments:
             if volume is not None and _state(volume, instance_id) not in (None, "detaching"):
                 raise
             log.info("%s is being detached already (%s)", volume_id, message_of(error))
+
+    def _request_growth(self, volume_id: str, wanted_gib: int) -> None:
+        log.info("growing %s to %d GiB", volume_id, wanted_gib)
+        try:
+            self._ec2.modify_volume(VolumeId=volume_id, Size=wanted_gib)
+        except CloudErrors as error:
+            # The reply to an earlier call may have been lost: what counts is what is.
+            if self.must_exist(volume_id)["Size"] < wanted_gib:
+                raise
+            log.info("%s is growing already (%s)", volume_id, message_of(error))
+
+    def _wait_modified(self, volume_id: str, deadline: float) -> None:
+        """Wait until what the volume shows can be used: it shows a new size before that."""
+        while self._modification_state(volume_id) == "modifying":
+            if time.monotonic() >= deadline:
+                raise Refused("ABORTED", f"{volume_id} is not yet bigger")
+            time.sleep(_MODIFICATION_PERIOD_SECONDS)
+
+    def _modification_state(self, volume_id: str) -> str:
+        # A filter, unlike a list of ids, does not fail when the volume was never modified.
+        answer = self._ec2.describe_volumes_modifications(
+            Filters=[{"Name": "volume-id", "Values": [volume_id]}]
+        )
+        found = answer["VolumesModifications"]
+        return str(found[0]["ModificationState"]) if found else "completed"
 
     @contextmanager
     def _device(self, instance_id: str) -> Iterator[str]:

@@ -6,27 +6,23 @@ external-attacher and external-resizer, which cannot tell it from the driver of 
 
 import argparse
 import logging
-import signal
-import threading
-import time
-from collections.abc import Callable, Mapping
-from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf import wrappers_pb2
 
-from sandbox.kubernetes.attachments import Attachments, Refused
+from sandbox.kubernetes import rpc
+from sandbox.kubernetes.attachments import Attachments
 from sandbox.kubernetes.cloud import ec2_client, start_logging
+from sandbox.kubernetes.rpc import demand, service
 from sandbox.kubernetes.stubs import csi_pb2
+from sandbox.nodes.volumes import VolumeFiles
 
 # The generated module makes its classes while it is imported, where no type checker can see them.
 csi: Any = csi_pb2
 DRIVER = "ebs.csi.aws.com"
 _GIB = 1024**3
-# The side-cars give a call 15 s unless told otherwise; without a deadline of theirs, this is ours.
-_DEFAULT_SECONDS = 60.0
 _PARALLEL_CALLS = 64
 
 log = logging.getLogger("csi")
@@ -52,7 +48,7 @@ class Driver:
             "ControllerExpandVolume": (csi.ControllerExpandVolumeRequest, self._expand),
             "ValidateVolumeCapabilities": (csi.ValidateVolumeCapabilitiesRequest, self._validate),
         }
-        return [_service("csi.v1.Identity", identity), _service("csi.v1.Controller", controller)]
+        return [service("csi.v1.Identity", identity), service("csi.v1.Controller", controller)]
 
     def _info(self, _request: Any, _seconds: float) -> Any:
         return csi.GetPluginInfoResponse(name=DRIVER, vendor_version="sandbox")
@@ -78,17 +74,17 @@ class Driver:
         )
 
     def _publish(self, request: Any, seconds: float) -> Any:
-        _demand(volume_id=request.volume_id, node_id=request.node_id)
+        demand(volume_id=request.volume_id, node_id=request.node_id)
         device = self._attachments.attach(request.volume_id, request.node_id, seconds)
         return csi.ControllerPublishVolumeResponse(publish_context={"devicePath": device})
 
     def _unpublish(self, request: Any, seconds: float) -> Any:
-        _demand(volume_id=request.volume_id)
+        demand(volume_id=request.volume_id)
         self._attachments.detach(request.volume_id, request.node_id or None, seconds)
         return csi.ControllerUnpublishVolumeResponse()
 
     def _expand(self, request: Any, seconds: float) -> Any:
-        _demand(volume_id=request.volume_id)
+        demand(volume_id=request.volume_id)
         wanted_gib = -(-request.capacity_range.required_bytes // _GIB)
         size_gib = self._attachments.grow(request.volume_id, wanted_gib, seconds)
         return csi.ControllerExpandVolumeResponse(
@@ -96,7 +92,7 @@ class Driver:
         )
 
     def _validate(self, request: Any, _seconds: float) -> Any:
-        _demand(volume_id=request.volume_id)
+        demand(volume_id=request.volume_id)
         self._attachments.must_exist(request.volume_id)
         confirmed = csi.ValidateVolumeCapabilitiesResponse.Confirmed(
             volume_capabilities=request.volume_capabilities
@@ -106,65 +102,22 @@ class Driver:
 
 def serve(socket: Path, driver: Driver) -> grpc.Server:
     """Serve on a socket that only the owner may use."""
-    # A socket left by a killed driver would refuse the new one.
-    socket.unlink(missing_ok=True)
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=_PARALLEL_CALLS))
-    server.add_generic_rpc_handlers(tuple(driver.services()))
-    server.add_insecure_port(f"unix://{socket}")
-    server.start()
-    return server
+    return rpc.serve(socket, driver.services(), _PARALLEL_CALLS)
 
 
 def main() -> None:
     """Serve until asked to end."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--socket", type=Path, required=True, help="path of the CSI socket")
+    parser.add_argument("--volumes", type=Path, required=True, help="folder of the volumes of real nodes")
     arguments = parser.parse_args()
     start_logging()
-    driver = Driver(Attachments(ec2_client(parallel_calls=_PARALLEL_CALLS)))
+    ec2 = ec2_client(parallel_calls=_PARALLEL_CALLS)
+    driver = Driver(Attachments(ec2, VolumeFiles(arguments.volumes).released))
     server = serve(arguments.socket, driver)
     log.info("serving on %s", arguments.socket)
-    asked = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.set())
-    asked.wait()
+    rpc.until_asked_to_end()
     server.stop(grace=1).wait()
-
-
-def _demand(**fields: str) -> None:
-    for name, value in fields.items():
-        if not value:
-            raise Refused("INVALID_ARGUMENT", f"{name} is missing")
-
-
-def _service(name: str, methods: Mapping[str, tuple[Any, Callable[[Any, float], Any]]]) -> Any:
-    handlers = {
-        method: grpc.unary_unary_rpc_method_handler(
-            _logged(method, call),
-            request_deserializer=request.FromString,
-            response_serializer=lambda reply: reply.SerializeToString(),
-        )
-        for method, (request, call) in methods.items()
-    }
-    return grpc.method_handlers_generic_handler(name, handlers)
-
-
-def _logged(method: str, call: Callable[[Any, float], Any]) -> Callable[[Any, grpc.ServicerContext], Any]:
-    def handle(request: Any, context: grpc.ServicerContext) -> Any:
-        started = time.monotonic()
-        volume = getattr(request, "volume_id", "")
-        left = context.time_remaining()
-        try:
-            # Answer shortly before the caller gives up, so that it hears the reason.
-            reply = call(request, _DEFAULT_SECONDS if left is None else max(left - 0.5, 0.5))
-        except Refused as refusal:
-            log.warning("%s %s %s: %s", method, volume, refusal.status, refusal)
-            context.abort(grpc.StatusCode[refusal.status], str(refusal))
-        if volume:
-            log.info("%s %s done in %.1f s", method, volume, time.monotonic() - started)
-        return reply
-
-    return handle
 
 
 if __name__ == "__main__":

@@ -56,6 +56,17 @@ def test_the_aws_cli_tells_a_refusal(cloud):
     assert "SignatureDoesNotMatch" in stranger.stderr
 
 
+def test_the_aws_cli_grows_a_volume_and_watches_it(cloud):
+    volume = cloud.volume(size=8)
+    made = answer(cloud, "ec2", "modify-volume", "--volume-id", volume, "--size", "9")
+    assert made["VolumeModification"]["ModificationState"] == "modifying"
+    cloud.admin.advance(4)
+    found = answer(cloud, "ec2", "describe-volumes-modifications", "--volume-ids", volume)
+    assert [item["ModificationState"] for item in found["VolumesModifications"]] == ["optimizing"]
+    smaller = aws(cloud, "ec2", "modify-volume", "--volume-id", volume, "--size", "8")
+    assert "New size cannot be smaller than existing size" in smaller.stderr
+
+
 def test_other_services_come_from_moto(cloud):
     assert cloud.ec2.describe_vpcs()["Vpcs"][0]["IsDefault"] is True
     iam = cloud.simulator.client("iam")

@@ -236,12 +236,8 @@ def test_volumes_of_one_region_are_not_seen_in_another(cloud, refused):
 
 
 def test_what_is_not_simulated_is_refused_in_the_vendors_form(cloud, refused):
-    volume = cloud.volume()
-    error = refused("UnsupportedOperation", cloud.ec2.modify_volume, VolumeId=volume, Size=20)
+    error = refused("UnsupportedOperation", cloud.ec2.create_snapshot, VolumeId=cloud.volume())
     assert "does not simulate" in str(error)
-    refused(
-        "InvalidVolumeModification.NotFound", cloud.ec2.describe_volumes_modifications, VolumeIds=[volume]
-    )
 
 
 def test_the_status_of_a_volume_is_ok_when_it_is_made(cloud):

@@ -282,3 +282,74 @@ def test_growing_a_volume_that_is_big_enough_asks_nothing_of_the_cloud(
     assert reply.capacity_bytes == 5 * GIB
     assert reply.node_expansion_required
     assert admin.calls(action="ModifyVolume") == []
+
+
+def grow(driver: Caller, volume: str, gib: int, seconds: float = 15.0) -> int:
+    size = csi.CapacityRange(required_bytes=gib * GIB)
+    reply = driver("ControllerExpandVolume", seconds, volume_id=volume, capacity_range=size)
+    return int(reply.capacity_bytes // GIB)
+
+
+def modification(ec2: Any, volume: str) -> tuple[str, int]:
+    (found,) = ec2.describe_volumes_modifications(VolumeIds=[volume])["VolumesModifications"]
+    return found["ModificationState"], found["TargetSize"]
+
+
+def test_growing_an_attached_volume_returns_as_soon_as_the_new_size_is_usable(
+    driver: Caller, ec2: Any, volume: str, instance: str
+) -> None:
+    driver.publish(volume, instance)
+    assert grow(driver, volume, 7) == 7
+    assert modification(ec2, volume) == ("optimizing", 7)
+    driver.unpublish(volume, instance)
+
+
+def test_growing_twice_to_the_same_size_asks_the_cloud_once(
+    driver: Caller, volume: str, admin: Admin
+) -> None:
+    before = admin.health()["last_call"]
+    assert grow(driver, volume, 6) == grow(driver, volume, 6) == 6
+    assert len(admin.calls(before, "ModifyVolume")) == 1
+
+
+def test_growing_with_a_lost_reply_neither_fails_nor_grows_twice(
+    driver: Caller, ec2: Any, volume: str, admin: Admin
+) -> None:
+    before = admin.health()["last_call"]
+    admin.add_fault("drop-after", "ModifyVolume", resource=volume)
+    assert grow(driver, volume, 8) == 8
+    applied = [call for call in admin.calls(before, "ModifyVolume") if call["outcome"] == "ok"]
+    assert len(applied) == 1
+    assert modification(ec2, volume) == ("optimizing", 8)
+
+
+def test_growing_in_a_hurry_is_told_as_under_way_although_the_size_is_shown(
+    driver: Caller, ec2: Any, volume: str, admin: Admin
+) -> None:
+    admin.set_speed(0.1)
+    try:
+        with pytest.raises(grpc.RpcError) as refused:
+            grow(driver, volume, 9, seconds=2.0)
+        assert refused.value.code() is grpc.StatusCode.ABORTED
+        assert ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]["Size"] == 9
+    finally:
+        admin.set_speed(10)
+    assert grow(driver, volume, 9) == 9
+
+
+def test_growing_further_while_the_cloud_optimizes_is_told_as_under_way(driver: Caller, volume: str) -> None:
+    grow(driver, volume, 6)
+    with pytest.raises(grpc.RpcError) as refused:
+        grow(driver, volume, 7)
+    assert refused.value.code() is grpc.StatusCode.ABORTED
+    assert "OPTIMIZING" in refused.value.details()
+
+
+def test_growing_that_fails_in_the_cloud_is_told_and_may_be_asked_again(
+    driver: Caller, volume: str, admin: Admin
+) -> None:
+    admin.add_fault("fail", "ModifyVolume", resource=volume)
+    with pytest.raises(grpc.RpcError) as refused:
+        grow(driver, volume, 6)
+    assert refused.value.code() is grpc.StatusCode.INTERNAL
+    assert grow(driver, volume, 6) == 6

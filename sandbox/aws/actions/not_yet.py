@@ -17,9 +17,8 @@ refuse(
 )
 refuse("The sandbox does not simulate copies of volumes yet", "CopyVolumes")
 refuse(
-    "The sandbox does not simulate changes of volumes yet",
+    "The sandbox does not simulate the input and output of volumes",
     "EnableVolumeIO",
-    "ModifyVolume",
     "ModifyVolumeAttribute",
 )
 refuse(

@@ -14,6 +14,8 @@ from sandbox.aws.disks import (
     Volume,
     attachments,
     attachments_of_volume,
+    check_storage,
+    counted_volumes,
     get_volume,
     is_gone,
     volume_shown,
@@ -94,17 +96,6 @@ def describe_volume_status(call: Call) -> Result:
     ids_given = "volumeSet" if call.params.get("VolumeIds") else None
     shown, token = page(found, call.params, lambda volume: (volume.created_at, volume.id), ids_given)
     return {"VolumeStatuses": [_status_shown(volume, call.now) for volume in shown], "NextToken": token}
-
-
-@action("DescribeVolumesModifications")
-def describe_volumes_modifications(call: Call) -> Result:
-    """No volume was ever modified here, which the vendor answers with an error when asked by id."""
-    for volume_id in call.params.get("VolumeIds", []):
-        get_volume(call, volume_id)
-        raise AwsError(
-            "InvalidVolumeModification.NotFound", f"Modification for volume '{volume_id}' does not exist."
-        )
-    return {"VolumesModifications": []}
 
 
 @action("DescribeVolumeAttribute")
@@ -204,18 +195,10 @@ def _check_options(call: Call) -> None:
 
 
 def _check_quota(call: Call, spec: VolumeSpec) -> None:
-    limits = call.limits
-    if limits.max_volumes is None and limits.max_volume_gib is None:
-        return
-    existing = [v for v in call.tx.all(VOLUMES) if v.region == call.region and not is_gone(v, call.now)]
-    if limits.max_volumes is not None and len(existing) >= limits.max_volumes:
-        raise AwsError("VolumeLimitExceeded", f"Maximum number of volumes, {limits.max_volumes}, exceeded.")
-    total_gib = sum(volume.size_gib for volume in existing) + spec.size_gib
-    if limits.max_volume_gib is not None and total_gib > limits.max_volume_gib:
-        raise AwsError(
-            "VolumeLimitExceeded",
-            f"You have exceeded your maximum {spec.type} storage limit of {limits.max_volume_gib} GiB in this region.",
-        )
+    limit = call.limits.max_volumes
+    if limit is not None and len(counted_volumes(call)) >= limit:
+        raise AwsError("VolumeLimitExceeded", f"Maximum number of volumes, {limit}, exceeded.")
+    check_storage(call, spec.type, spec.size_gib)
 
 
 def _made_before(call: Call, volume_id: str) -> Result:
