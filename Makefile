@@ -31,11 +31,12 @@ types: $(READY)
 	$(BIN)/mypy
 
 unit: $(READY)
-	$(BIN)/python -m pytest -q -n 2 -m "not sandbox and not crash"
+	$(BIN)/python -m pytest -q -n 2 -m "not sandbox and not crash and not real"
 
 test: $(READY) check ## everything: checks, and all tests on whole sandboxes (builds Kubernetes once, about 7 minutes)
 	$(BIN)/python -m sandbox.binaries
 	$(BIN)/python -m pytest -m "sandbox or crash"
+	$(BIN)/python -m pytest -m real
 
 bench: $(READY) ## measure: deploy, command line, resume after a kill
 	$(BIN)/python bench/cli.py

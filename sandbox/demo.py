@@ -1,7 +1,10 @@
 """`python -m sandbox.demo up|down`, which `make demo` and `make demo-down` call: a sandbox, a worker, the Redis
 recipe deployed, and the worker killed in the middle of it.
 
-    sandbox up ─► worker ─► deploy ─► disks are being attached ─► SIGKILL ─► new worker ─► done ─► proof
+    sandbox up ─► worker ─► deploy ─► in the middle of it ─► SIGKILL ─► new worker ─► done ─► proof
+
+The middle is, on real nodes, when Redis has taken the first data; on simulated nodes, where no Redis runs, when the
+disks are being attached. Real nodes are used where the machine allows it.
 
 It ends with 0 only if everything is as promised; `sandbox.demo_proof` holds the promises against what the
 product and the simulated cloud say.
@@ -21,16 +24,20 @@ from rich.text import Text
 from sandbox import lifecycle
 from sandbox.aws.admin import Admin, AdminError
 from sandbox.demo_commands import Following, Supergiant
+from sandbox.demo_data import Data
 from sandbox.demo_proof import INSTANCES, Evidence, Json, attached_by, made_by, problems, step_runs
 from sandbox.demo_tables import disks_table, instances_table, steps_table
 from sandbox.demo_worker import Worker
 from sandbox.errors import SandboxError
-from sandbox.layout import layout_of
+from sandbox.layout import layout_of, read_memory
+from sandbox.nodes import requirements
 from sandbox.processes import Processes
 from sandbox.progress import Progress
 
 NAME = "demo"
 APP = "redis"
+COMPONENT = "redis"
+REAL_NODES = 3
 
 _PARKED = 3
 _INTERRUPTED = 130
@@ -121,10 +128,8 @@ class Demo:
     def up(self) -> int:
         """Returns 0 when everything is as promised, 1 when something is not."""
         story = self._story
-        story.chapter(
-            "A cloud on this machine: Temporal, Kubernetes with six nodes in three zones, simulated AWS"
-        )
-        lifecycle.up(NAME, progress=Progress(sys.stdout))
+        story.chapter("A cloud on this machine: Temporal, Kubernetes, simulated AWS")
+        data = self._sandbox_up()
         self._admin = Admin(lifecycle.aws_address(NAME))
 
         story.chapter("A worker, which carries operations out")
@@ -142,11 +147,15 @@ class Demo:
         deploy = ("app", "deploy", "--recipe", "redis", "--app", APP, "--yes", "--watch", "--id", operation)
         with self._product.follow(*deploy, "--reason", "make demo") as following:
             self._await_attaching(following, since)
+            written = f"written while worker {first.pid} lived"
+            if data:
+                data.write_as_soon_as_possible(written)
             killed_at = datetime.now(UTC)
             self._worker.kill()
-            story.say(
-                f">>> SIGKILL: worker {first.pid} is dead, while the cloud attaches the disks.", "bold red"
-            )
+            if data:
+                story.say(f'>>> Redis has just taken its first data: "{written}".', "bold")
+            moment = "before Redis is ready" if data else "while the cloud attaches the disks"
+            story.say(f">>> SIGKILL: worker {first.pid} is dead, {moment}.", "bold red")
             second = self._worker.start()
             story.say(
                 f">>> A new worker, {second.pid}, is ready. Nobody tells it what was going on.", "bold green"
@@ -160,8 +169,26 @@ class Demo:
             killed_pid=first.pid,
             new_pid=second.pid,
             made=made_by(self._admin.calls(since)),
+            written=written if data else None,
+            read=[data.read(instance) for instance in range(INSTANCES)] if data else [],
         )
         return self._judge(evidence)
+
+    def _sandbox_up(self) -> Data | None:
+        """Bring it up; what can write data, if its nodes are real."""
+        before = read_memory(self._layout)
+        obstacle = requirements.obstacle(self._layout.folder)
+        # A demo that is up goes on as it was made.
+        real_nodes = before.real_nodes if before else 0 if obstacle else REAL_NODES
+        if real_nodes:
+            self._story.say(
+                f"{real_nodes} real nodes in three zones: kubelets, containers, and disks that hold data."
+            )
+        else:
+            self._story.say(f"Its nodes are simulated, so no Redis runs and no data is shown: {obstacle}")
+        lifecycle.up(NAME, real_nodes=real_nodes, progress=Progress(sys.stdout))
+        memory = read_memory(self._layout)
+        return Data(self._layout, memory, APP, COMPONENT) if memory and real_nodes else None
 
     def _clear_away(self) -> None:
         """Take back the faults of earlier tries, let operations end, and delete the app that is there."""
@@ -227,6 +254,12 @@ class Demo:
             f"{made} were made: nothing twice, nothing lost.",
             "bold green",
         )
+        if evidence.written:
+            story.say(
+                f'Read from every instance, from its own disk: "{evidence.read[0]}". It was written before the '
+                "worker died.",
+                "bold green",
+            )
         self._say_what_next(evidence.operation["id"])
         return 0
 

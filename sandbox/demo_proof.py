@@ -2,7 +2,7 @@
 the simulated cloud's log of calls. Called by `sandbox.demo`; the tests give it documents that break a promise.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -38,7 +38,8 @@ class Activity:
 @dataclass(frozen=True)
 class Evidence:
     """Everything that the verdict rests on: `app` and `operation` as the product tells them, the pids of the
-    worker before and after the kill, and the disks that the cloud's own log says were made."""
+    worker before and after the kill, and the disks that the cloud's own log says were made. On real nodes also what
+    was `written` before the kill, and what each instance answers when it is `read` at the end."""
 
     app: Json
     operation: Json
@@ -46,13 +47,15 @@ class Evidence:
     killed_pid: int
     new_pid: int
     made: list[str]
+    written: str | None = None
+    read: list[str] = field(default_factory=list)
 
 
 def problems(evidence: Evidence) -> list[str]:
     """What is not as promised, one sentence each; empty when all is well."""
     state = evidence.operation["state"]
     found = [] if state == "succeeded" else [f"the operation is {state}: {evidence.operation['explanation']}"]
-    return found + _instances(evidence) + _disks(evidence) + _worker(evidence)
+    return found + _instances(evidence) + _disks(evidence) + _worker(evidence) + _data(evidence)
 
 
 def step_runs(export: Json, killed_at: datetime) -> list[StepRun]:
@@ -118,6 +121,18 @@ def _disks(evidence: Evidence) -> list[str]:
             f"the cloud made {len(evidence.made)} disks ({', '.join(evidence.made)}), not the ones in use"
         )
     return found
+
+
+def _data(evidence: Evidence) -> list[str]:
+    if evidence.written is None:
+        return []
+    if len(evidence.read) != INSTANCES:
+        return [f"data was read from {len(evidence.read)} instances, not from {INSTANCES}"]
+    return [
+        f"instance {number} answers {answer!r}, not {evidence.written!r}, which was written before the kill"
+        for number, answer in enumerate(evidence.read)
+        if answer != evidence.written
+    ]
 
 
 def _worker(evidence: Evidence) -> list[str]:

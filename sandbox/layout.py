@@ -82,6 +82,46 @@ class Layout:
         return self.folder / "machines.json"
 
     @property
+    def nodes(self) -> Path:
+        """One folder per real node: its disk."""
+        return self.folder / "nodes"
+
+    @property
+    def volumes(self) -> Path:
+        """The bytes of simulated volumes that real nodes use."""
+        return self.folder / "volumes"
+
+    @property
+    def images(self) -> Path:
+        """Archives of the container images that every real node loads."""
+        return self.folder / "images"
+
+    @property
+    def name_server(self) -> Path:
+        """What the name server of real nodes' pods is told."""
+        return self.folder / "Corefile"
+
+    @property
+    def hypervisor_health(self) -> Path:
+        """What the hypervisor last saw."""
+        return self.folder / "hypervisor.json"
+
+    @property
+    def prometheus_configuration(self) -> Path:
+        """What Prometheus is told to measure."""
+        return self.folder / "metrics" / "prometheus.yaml"
+
+    @property
+    def kubelets(self) -> Path:
+        """Where Prometheus finds the kubelets of real nodes; it watches the whole folder that this lies in."""
+        return self.folder / "metrics" / "kubelets.json"
+
+    @property
+    def prometheus_state(self) -> Path:
+        """Prometheus' own folder: what it measured."""
+        return self.folder / "metrics" / "data"
+
+    @property
     def csi_socket(self) -> Path:
         """The CSI driver's socket; in the temporary folder when the path would be too long for one."""
         path = self.folder / "csi.sock"
@@ -100,6 +140,10 @@ class Memory:
     instance_type: str
     ui: bool
     programs: dict[str, str]
+    # The second byte of the network that real nodes have to themselves (0: not chosen yet), and their number.
+    network: int = 0
+    real_nodes: int = 0
+    prometheus: bool = False
 
 
 def layout_of(name: str = DEFAULT_NAME, environ: Mapping[str, str] = os.environ) -> Layout:

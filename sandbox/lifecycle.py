@@ -12,13 +12,18 @@ from pathlib import Path
 
 from sandbox import services
 from sandbox.binaries.locate import find_binaries
-from sandbox.errors import NotThere
+from sandbox.binaries.programs import CONTROL_PLANE, NAME_SERVER, REAL_NODES
+from sandbox.errors import NotThere, SandboxError
 from sandbox.guard import alone, plain_words
 from sandbox.layout import DEFAULT_NAME, Layout, Memory, layout_of, read_memory, write_memory
-from sandbox.outputs import write_credentials, write_settings
+from sandbox.nodes import fleet, requirements
+from sandbox.nodes.network import choose_octet
+from sandbox.outputs import write_credentials, write_name_server, write_settings
 from sandbox.ports import choose_ports
 from sandbox.processes import Processes, end
 from sandbox.progress import Progress, Silence
+from sandbox.prometheus import prepare as prepare_prometheus
+from sandbox.prometheus import program as prometheus_program
 from sandbox.startup import Startup
 
 DEFAULT_NODES_PER_ZONE = 2
@@ -62,19 +67,40 @@ def up(
     *,
     bin_dir: Path | None = None,
     nodes_per_zone: int | None = None,
+    real_nodes: int | None = None,
     ui: bool | None = None,
+    prometheus: bool | None = None,
     progress: Progress | None = None,
 ) -> Status:
-    """Bring a sandbox up, or repair it; returns when its nodes are Ready. What is None stays as it was."""
+    """Bring a sandbox up, or repair it; returns when its nodes are Ready. What is None stays as it was.
+
+    A new sandbox has Prometheus if it has real nodes, unless `prometheus` says otherwise.
+    """
     progress = progress or Silence()
     layout = layout_of(name)
     with plain_words(layout), alone(layout, progress):
-        binaries = find_binaries(bin_dir, progress)
+        before = read_memory(layout)
+        if before:
+            # A sandbox of another version is refused before anything of it changes.
+            services.services(layout, before)
+        real_nodes = max(real_nodes or 0, before.real_nodes if before else 0)
+        if prometheus is None:
+            prometheus = before.prometheus if before else bool(real_nodes)
+        if real_nodes:
+            requirements.ensure(layout.folder, progress)
+        more = (*REAL_NODES, *NAME_SERVER) if real_nodes else ()
+        binaries = find_binaries(bin_dir, progress, programs=(*CONTROL_PLANE, *more))
+        if prometheus:
+            binaries["prometheus"] = prometheus_program(progress, bin_dir=bin_dir)
         for folder in (layout.folder, layout.logs, layout.processes):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        memory = _remember(layout, binaries, nodes_per_zone, ui)
+        memory = _remember(layout, before, binaries, nodes_per_zone, real_nodes, ui, prometheus)
         write_credentials(layout)
         write_settings(layout, memory)
+        if real_nodes:
+            write_name_server(layout, memory)
+            fleet.prepare(layout, progress)
+        prepare_prometheus(layout, memory)
         Startup(layout, memory, progress).everything()
     return status(name)
 
@@ -86,11 +112,15 @@ def down(name: str = DEFAULT_NAME, *, keep_state: bool = False) -> bool:
         return False
     with plain_words(layout), alone(layout, Silence()):
         processes = Processes(layout)
+        # It would give nodes their power back.
+        processes.kill("hypervisor")
+        fleet.switch_off(layout)
         # Whose state goes need not say good-bye.
         number = signal.SIGTERM if keep_state else signal.SIGKILL
         # A process that is just starting another one may be missed by the first look.
         while members := processes.members():
             end(members, number)
+        fleet.clear_up(layout)
         layout.csi_socket.unlink(missing_ok=True)
         if not keep_state:
             shutil.rmtree(layout.folder)
@@ -136,6 +166,11 @@ def aws_address(name: str = DEFAULT_NAME) -> str:
     return f"http://127.0.0.1:{memory.ports['aws']}"
 
 
+def layout_of_existing(name: str = DEFAULT_NAME) -> Layout:
+    """The paths of a sandbox that is there."""
+    return _existing(name, "aws")[0]
+
+
 def process_names(name: str = DEFAULT_NAME) -> list[str]:
     """What `kill`, `start` and `log_of` take."""
     layout, memory = _existing(name, "aws")
@@ -143,22 +178,52 @@ def process_names(name: str = DEFAULT_NAME) -> list[str]:
 
 
 def _remember(
-    layout: Layout, binaries: dict[str, Path], nodes_per_zone: int | None, ui: bool | None
+    layout: Layout,
+    before: Memory | None,
+    binaries: dict[str, Path],
+    nodes_per_zone: int | None,
+    real_nodes: int,
+    ui: bool | None,
+    prometheus: bool,
 ) -> Memory:
     programs = {program: str(path) for program, path in binaries.items()}
-    memory = read_memory(layout)
+    memory = before
     if memory is None:
-        fresh = Memory({}, DEFAULT_NODES_PER_ZONE, DEFAULT_INSTANCE_TYPE, False, programs)
-        ports = choose_ports(layout.folder, lambda chosen: write_memory(layout, replace(fresh, ports=chosen)))
-        memory = replace(fresh, ports=ports)
+        # Simulated nodes beside real ones only if they are asked for.
+        simulated = 0 if real_nodes else DEFAULT_NODES_PER_ZONE
+        fresh = Memory({}, simulated, DEFAULT_INSTANCE_TYPE, False, programs)
+
+        def remember(ports: dict[str, int]) -> None:
+            network = _network(layout, needed=bool(real_nodes))
+            write_memory(layout, replace(fresh, ports=ports, network=network))
+
+        choose_ports(layout.folder, remember)
+        memory = read_memory(layout) or fresh
+    if real_nodes and not memory.network:
+        raise SandboxError(
+            f"Sandbox {layout.name} was made without a network for real nodes.",
+            f"Run `supergiant sandbox down --name {layout.name}` and bring it up again.",
+        )
     memory = replace(
         memory,
         nodes_per_zone=memory.nodes_per_zone if nodes_per_zone is None else nodes_per_zone,
+        real_nodes=real_nodes,
         ui=memory.ui if ui is None else ui,
         programs=programs,
+        prometheus=prometheus,
     )
     write_memory(layout, memory)
     return memory
+
+
+def _network(layout: Layout, needed: bool) -> int:
+    try:
+        return choose_octet(layout.folder)
+    except SandboxError:
+        # Simulated nodes need none: a machine that is full of networks can have those.
+        if needed:
+            raise
+        return 0
 
 
 def _ask(layout: Layout, processes: Processes, service: services.Service) -> ProcessStatus:
@@ -168,7 +233,7 @@ def _ask(layout: Layout, processes: Processes, service: services.Service) -> Pro
         return ProcessStatus(service.name, None, None, False, "not running", service.address, 0, log)
     healthy, problem = service.healthy(), ""
     if not healthy:
-        complaint = services.machines_problem(layout) if service.name == "machines" else None
+        complaint = services.complaint(layout, service.name)
         problem = complaint or "does not answer"
     return ProcessStatus(
         service.name,

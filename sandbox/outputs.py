@@ -7,6 +7,8 @@ import secrets
 import string
 
 from sandbox.layout import Layout, Memory, write_private
+from sandbox.nodes.configuration import CLUSTER_DOMAIN
+from sandbox.nodes.network import Network
 from sandbox.services import ACCOUNT, PROFILE, REGION, ZONES
 
 
@@ -43,6 +45,23 @@ profile = "{PROFILE}"
 [worker]
 metrics_address = "127.0.0.1:{ports["worker-metrics"]}"
 health_address = "127.0.0.1:{ports["worker-health"]}"
+""",
+    )
+
+
+def write_name_server(layout: Layout, memory: Memory) -> None:
+    """The name server answers the pods of real nodes, on the bridge alone."""
+    write_private(
+        layout.name_server,
+        f"""\
+{CLUSTER_DOMAIN}:53 {{
+  bind {Network(memory.network).host}
+  errors
+  kubernetes {CLUSTER_DOMAIN} in-addr.arpa {{
+    kubeconfig "{_quoted(str(layout.kubeconfig))}"
+    ttl 2
+  }}
+}}
 """,
     )
 

@@ -29,6 +29,7 @@ NAMES = (
     "csi-resizer",
     "worker-metrics",
     "worker-health",
+    "prometheus",
 )
 # Below the range from which the kernel gives ports to outgoing connections.
 _FIRST, _LAST = 20000, 31900

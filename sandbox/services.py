@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from activities.models.search_attributes import SEARCH_ATTRIBUTES
+from sandbox import prometheus
 from sandbox.errors import SandboxError
 from sandbox.kubernetes import control_plane
 from sandbox.layout import Layout, Memory
+from sandbox.nodes.network import Network
 from sandbox.ports import NAMES
 from sandbox.processes import Command, Processes
 
@@ -29,6 +31,7 @@ ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
 PROFILE = "sandbox"
 _HEALTH_FRESH_SECONDS = 10.0
 _PROBE_SECONDS = 2.0
+_DNS_PORT = 53
 _REPOSITORY = Path(__file__).parent.parent
 # Of the caller's environment only these pass: its AWS variables, proxies and kubeconfig must not leak in.
 _KEPT_VARIABLES = ("HOME", "LANG", "PATH", "TMPDIR", "TZ", "USER")
@@ -68,7 +71,7 @@ def services(layout: Layout, memory: Memory) -> dict[str, Service]:
     def at(port: str, scheme: str = "http") -> str:
         return f"{scheme}://127.0.0.1:{ports[port]}"
 
-    found = (
+    found: tuple[Service, ...] = (
         Service(
             "temporal",
             local(*temporal),
@@ -99,8 +102,20 @@ def services(layout: Layout, memory: Memory) -> dict[str, Service]:
         Service("csi-driver", (), f"unix:{layout.csi_socket}", lambda: _accepts(layout.csi_socket)),
         Service("csi-attacher", local("csi-attacher"), at("csi-attacher"), http("csi-attacher", "/metrics")),
         Service("csi-resizer", local("csi-resizer"), at("csi-resizer"), http("csi-resizer", "/metrics")),
-        Service("machines", (), "", lambda: machines_problem(layout) is None),
+        Service("machines", (), "", lambda: complaint(layout, "machines") is None),
     )
+    if memory.real_nodes:
+        bridge = Network(memory.network).host
+        api_port = ports["kube-apiserver"]
+        found += (
+            Service("gateway", (), f"{bridge}:{api_port}", lambda: _connects(bridge, api_port)),
+            Service("hypervisor", (), "", lambda: complaint(layout, "hypervisor") is None),
+            Service("coredns", (), f"{bridge}:53", lambda: _connects(bridge, _DNS_PORT)),
+        )
+    if memory.prometheus:
+        found += (
+            Service("prometheus", local("prometheus"), at("prometheus"), http("prometheus", "/-/ready")),
+        )
     return {service.name: service for service in found}
 
 
@@ -112,24 +127,39 @@ def commands(layout: Layout, memory: Memory) -> dict[str, Command]:
     plain, cloud = environment(), cloud_environment(layout, memory)
     aws: tuple[str, ...] = ("--port", str(memory.ports["aws"]), "--state", str(layout.aws_state))
     aws += ("--credentials-file", str(layout.aws_credentials), "--profile", PROFILE)
-    found = (
+    machines = ("--health", str(layout.machines_health), "--kubelets", str(layout.kubelets))
+    csi = ("--socket", str(layout.csi_socket), "--volumes", str(layout.volumes))
+    found: tuple[Command, ...] = (
         Command("temporal", _temporal(layout, memory), plain),
         Command("aws", (*python, "sandbox.aws", *aws), plain),
-        Command("csi-driver", (*python, "sandbox.kubernetes.csi", "--socket", str(layout.csi_socket)), cloud),
+        Command("csi-driver", (*python, "sandbox.kubernetes.csi", *csi), cloud),
         Command("csi-attacher", _sidecar("csi-attacher", layout, memory, "--worker-threads=50"), plain),
         Command("csi-resizer", _sidecar("csi-resizer", layout, memory, "--workers=50"), plain),
         Command(
             "machines",
-            (*python, "sandbox.kubernetes.machines", *kubernetes, "--health", str(layout.machines_health)),
+            (*python, "sandbox.kubernetes.machines", *kubernetes, *machines),
             cloud,
         ),
     )
+    if memory.real_nodes:
+        folder = ("--folder", str(layout.folder))
+        gateway: tuple[str, ...] = ("--octet", str(memory.network), *folder)
+        gateway += ("--port", str(memory.ports["kube-apiserver"]), "--port", str(memory.ports["aws"]))
+        found += (
+            Command("gateway", (*python, "sandbox.nodes.gateway", *gateway), plain),
+            Command("hypervisor", (*python, "sandbox.nodes.hypervisor", *folder), plain),
+            Command("coredns", (memory.programs["coredns"], "-conf", str(layout.name_server)), plain),
+        )
+    if memory.prometheus:
+        found += (prometheus.command(layout, memory, plain),)
     return {command.name: command for command in found}
 
 
 def environment() -> dict[str, str]:
     """What a process of the sandbox sees of the caller's environment."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    # A plain `su` leaves out where `ip`, `mkfs.ext4` and `iptables` are.
+    kept["PATH"] = ":".join(filter(None, (kept.get("PATH"), "/usr/sbin", "/sbin")))
     return {**kept, "PYTHONPATH": str(_REPOSITORY), "PYTHONUNBUFFERED": "1", "NO_PROXY": "127.0.0.1"}
 
 
@@ -145,15 +175,11 @@ def cloud_environment(layout: Layout, memory: Memory) -> dict[str, str]:
     }
 
 
-def machines_problem(layout: Layout) -> str | None:
-    """What the machines stand-in complains about; None if all is well."""
-    try:
-        health = json.loads(layout.machines_health.read_text())
-    except (OSError, ValueError):
-        return "it has not looked yet"
-    if time.time() - health["at"] > _HEALTH_FRESH_SECONDS:
-        return "it has stopped looking"
-    return health["problem"] or None
+def complaint(layout: Layout, name: str) -> str | None:
+    """What a process that looks again and again says is wrong; None if all is well or it never says."""
+    if name == "machines":
+        return _complaint(layout.machines_health)
+    return _complaint(layout.hypervisor_health) if name == "hypervisor" else None
 
 
 def log_of(layout: Layout, name: str) -> Path:
@@ -162,6 +188,16 @@ def log_of(layout: Layout, name: str) -> Path:
     return (
         own if own.exists() or name not in control_plane.COMPONENTS else control_plane.first_log(layout, name)
     )
+
+
+def _complaint(path: Path) -> str | None:
+    try:
+        health = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return "it has not looked yet"
+    if time.time() - health["at"] > _HEALTH_FRESH_SECONDS:
+        return "it has stopped looking"
+    return health["problem"] or None
 
 
 def _temporal(layout: Layout, memory: Memory) -> tuple[str, ...]:
@@ -218,6 +254,14 @@ def _answers(port: int, path: str, encrypted: bool = False) -> bool:
         return False
     finally:
         connection.close()
+
+
+def _connects(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=_PROBE_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _accepts(path: Path) -> bool:

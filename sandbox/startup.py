@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 
 from sandbox.errors import SandboxError
@@ -44,22 +45,27 @@ class Startup:
         self._api = control_plane.api_of(layout, memory)
         self._given_up = threading.Event()
         self._expected_instances: list[str] = []
+        self._more = ("prometheus",) if memory.prometheus else ()
 
     def everything(self) -> None:
         """Returns when every process serves and every node is Ready."""
         started = time.monotonic()
         self._processes.end_unrecorded()
         self._check_ports()
+        # A node takes its time to boot: it begins while the control plane is being made.
+        early = ("gateway", "hypervisor") if self._memory.real_nodes else ()
+        late = ("coredns",) if self._memory.real_nodes else ()
         self._side_by_side(
             lambda: self._bring_up("temporal"),
             self._kubernetes,
-            self._cloud,
+            lambda: self._cloud(early),
             lambda: self._bring_up("csi-driver"),
         )
         self._side_by_side(
-            lambda: self._bring_up("csi-attacher"),
-            lambda: self._bring_up("csi-resizer"),
-            lambda: self._bring_up("machines"),
+            *(
+                partial(self._bring_up, name)
+                for name in ("csi-attacher", "csi-resizer", "machines", *late, *self._more)
+            )
         )
         self._await_nodes()
         self._progress.say(f"The sandbox is up ({time.monotonic() - started:.1f} s).")
@@ -99,11 +105,17 @@ class Startup:
         self._until(self._definitions_applied, "the API server takes the sandbox's definitions")
         self._progress.say("Kubernetes is up.")
 
-    def _cloud(self) -> None:
+    def _cloud(self, then: tuple[str, ...]) -> None:
         self._bring_up("aws")
+        self._fill_pool()
+        for name in then:
+            self._bring_up(name)
+
+    def _fill_pool(self) -> None:
         command = [sys.executable, "-P", "-m", "sandbox.kubernetes.pool"]
         command += [argument for zone in ZONES for argument in ("--zone", zone)]
         command += ["--per-zone", str(self._memory.nodes_per_zone)]
+        command += ["--real-nodes", str(self._memory.real_nodes)]
         command += ["--instance-type", self._memory.instance_type, "--image", _IMAGE]
         try:
             result = subprocess.run(
@@ -145,6 +157,8 @@ class Startup:
             control_plane.forget_node_leases(self._api)
         if name == "machines":
             self._layout.machines_health.unlink(missing_ok=True)
+        if name == "hypervisor":
+            self._layout.hypervisor_health.unlink(missing_ok=True)
         self._processes.start(self._command(name))
 
     def _command(self, name: str) -> Command:

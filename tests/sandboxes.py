@@ -126,14 +126,14 @@ class Sandbox:
 
 
 @contextmanager
-def brought_up() -> Iterator[Sandbox]:
+def brought_up(real_nodes: int = 0) -> Iterator[Sandbox]:
     """A sandbox of this process's own; nothing of it is left afterwards, whatever happens."""
     with tempfile.TemporaryDirectory(prefix="sg-") as folder, pytest.MonkeyPatch.context() as patch:
         home = Path(folder).resolve()
         patch.setenv("SUPERGIANT_SANDBOX_HOME", str(home))
         sandbox = Sandbox(f"tests-{os.getpid()}", home)
         try:
-            sandbox.up()
+            lifecycle.up(sandbox.name, real_nodes=real_nodes)
             yield sandbox
         finally:
             lifecycle.down(sandbox.name)

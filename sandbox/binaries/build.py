@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from sandbox.binaries.programs import BUILD_FLAGS, MODULE_FILES, PACKAGES
+from sandbox.binaries.programs import BUILD_FLAGS, PACKAGES, module_files
 from sandbox.errors import SandboxError
 from sandbox.progress import Progress
 
@@ -27,7 +27,7 @@ _INSTALL_GO = (
 
 
 def build(missing: tuple[str, ...], folder: Path, progress: Progress, environ: Mapping[str, str]) -> None:
-    """Build programs into a folder."""
+    """Build programs of one module into a folder."""
     go = _go(environ)
     _check_room(folder)
     progress.say(
@@ -39,7 +39,7 @@ def build(missing: tuple[str, ...], folder: Path, progress: Progress, environ: M
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="supergiant-build-") as name:
         module = Path(name)
-        for path in MODULE_FILES:
+        for path in module_files(missing[0]):
             shutil.copy(path, module)
         settings = {**environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"}
         progress.update("Fetching the modules (about 250 MB the first time) ...")

@@ -28,21 +28,22 @@ def find_binaries(
     given = bin_dir or (Path(environ["SUPERGIANT_BIN_DIR"]) if environ.get("SUPERGIANT_BIN_DIR") else None)
     if given is not None:
         return _in_given_folder(given, programs, environ)
-    cache = cache_folder(environ)
-    if not _missing(cache, programs):
-        return {program: cache / program for program in programs}
-    with _locked_cache(cache, progress):
-        # Somebody else may have filled the cache while this process waited for the lock.
-        missing = _missing(cache, programs)
-        if missing:
-            _fill(cache, missing, progress, environ)
-    return {program: cache / program for program in programs}
+    for cache in sorted({cache_folder(environ, program) for program in programs}):
+        of_this_module = tuple(it for it in programs if cache_folder(environ, it) == cache)
+        if not _missing(cache, of_this_module):
+            continue
+        with _locked_cache(cache, progress):
+            # Somebody else may have filled the cache while this process waited for the lock.
+            missing = _missing(cache, of_this_module)
+            if missing:
+                _fill(cache, missing, progress, environ)
+    return {program: cache_folder(environ, program) / program for program in programs}
 
 
-def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where built programs are kept, one folder per version of the pinned module."""
+def cache_folder(environ: Mapping[str, str] = os.environ, program: str = "etcd") -> Path:
+    """Where built programs are kept, one folder per version of the pinned module of a program."""
     base = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".cache")
-    return base / "supergiant" / "bin" / cache_key()
+    return base / "supergiant" / "bin" / cache_key(program)
 
 
 def verify(program: str, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The programs a sandbox is made of, all from the one pinned Go module beside this file.
+"""The programs a sandbox is made of, from the pinned Go module beside this file; the name server has its own.
 
 The finder, the builder and the downloader ask here for names, packages and the key of the cache.
 """
@@ -28,7 +28,12 @@ REAL_NODES = {
     "kubelet": "k8s.io/kubernetes/cmd/kubelet",
     "kube-proxy": "k8s.io/kubernetes/cmd/kube-proxy",
 }
-PACKAGES = CONTROL_PLANE | REAL_NODES
+# It needs other versions of Kubernetes' libraries than Kubernetes does: one module cannot hold both.
+NAME_SERVER = {"coredns": "github.com/coredns/coredns"}
+NAME_SERVER_FILES = tuple(
+    Path(__file__).parent.parent / "nodes/coredns" / name for name in ("go.mod", "go.sum")
+)
+PACKAGES = CONTROL_PLANE | REAL_NODES | NAME_SERVER
 
 BUILD_FLAGS = (
     "-trimpath",
@@ -52,10 +57,15 @@ def machine() -> str:
     return f"{platform.system().lower()}-{architecture}"
 
 
-def cache_key() -> str:
-    """Names the cache folder: another module, flag or machine is another folder."""
+def module_files(program: str) -> tuple[Path, ...]:
+    """The pinned module that a program is built from."""
+    return NAME_SERVER_FILES if program in NAME_SERVER else MODULE_FILES
+
+
+def cache_key(program: str = "etcd") -> str:
+    """Names the cache folder of a program: another module, flag or machine is another folder."""
     digest = hashlib.sha256()
-    for path in MODULE_FILES:
+    for path in module_files(program):
         digest.update(path.read_bytes())
     digest.update("\0".join((*BUILD_FLAGS, machine())).encode())
     return digest.hexdigest()[:16]

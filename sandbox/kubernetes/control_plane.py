@@ -16,6 +16,7 @@ from sandbox.errors import SandboxError
 from sandbox.kubernetes.api import Api, ApiError
 from sandbox.kubernetes.node_objects import POWER
 from sandbox.layout import Layout, Memory, write_private
+from sandbox.nodes.network import Network
 from sandbox.processes import MEMBERSHIP, Processes
 
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok-controller")
@@ -38,7 +39,7 @@ def create(layout: Layout, memory: Memory, processes: Processes, environment: Ma
     """Make a new control plane; what a broken attempt left is removed first."""
     _remove_remains(layout, processes)
     configuration = layout.folder / "kwokctl.yaml"
-    write_private(configuration, yaml.safe_dump(_configuration(memory), sort_keys=False))
+    write_private(configuration, yaml.safe_dump(_configuration(layout, memory), sort_keys=False))
     command = [memory.programs["kwokctl"], "create", "cluster", "--name", _CLUSTER]
     command += ["--config", str(configuration), "--kubeconfig", str(layout.kubeconfig), "--wait", "60s"]
     surroundings = {**environment, "KWOK_WORKDIR": str(layout.kwok), MEMBERSHIP: str(layout.folder)}
@@ -111,12 +112,27 @@ def _remove_remains(layout: Layout, processes: Processes) -> None:
     layout.kubeconfig.unlink(missing_ok=True)
 
 
+def _for_nodes(layout: Layout, memory: Memory) -> list[dict[str, str]]:
+    if not memory.network:
+        # Its default holds 254 services; a hundred components need more.
+        return [{"key": "service-cluster-ip-range", "value": "10.96.0.0/16"}]
+    network, admin = Network(memory.network), certificates(layout)
+    return [
+        {"key": "service-cluster-ip-range", "value": network.services},
+        # What real nodes need; without them it does no harm, and they may be asked for later.
+        {"key": "advertise-address", "value": network.host},
+        {"key": "kubelet-client-certificate", "value": str(admin / "admin.crt")},
+        {"key": "kubelet-client-key", "value": str(admin / "admin.key")},
+        {"key": "kubelet-preferred-address-types", "value": "InternalIP"},
+    ]
+
+
 def _no_control_plane(log: Path) -> SandboxError:
     lines = log.read_text(errors="replace").splitlines()
     return SandboxError("kwokctl could not make the control plane: " + " | ".join(lines[-3:]), f"Log: {log}")
 
 
-def _configuration(memory: Memory) -> dict[str, object]:
+def _configuration(layout: Layout, memory: Memory) -> dict[str, object]:
     ports, programs = memory.ports, memory.programs
     # Without leader election a component that was killed works again at once, not after 17 s.
     alone = {"key": "leader-elect", "value": "false"}
@@ -147,8 +163,7 @@ def _configuration(memory: Memory) -> dict[str, object]:
         "componentsPatches": [
             {
                 "name": "kube-apiserver",
-                # Its default holds 254 services; a hundred components need more.
-                "extraArgs": [{"key": "service-cluster-ip-range", "value": "10.96.0.0/16"}],
+                "extraArgs": _for_nodes(layout, memory),
             },
             {"name": "kube-scheduler", "extraArgs": [alone]},
             {

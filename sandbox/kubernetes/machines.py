@@ -20,7 +20,9 @@ from sandbox.kubernetes.node_objects import (
     POWER,
     csi_node,
     instance_of,
+    is_real,
     is_running,
+    kubelets,
     node_object,
     node_status,
     pod_network,
@@ -41,9 +43,11 @@ log = logging.getLogger("machines")
 class Machines:
     """Keeps the nodes of one cluster like the instances of one region."""
 
-    def __init__(self, api: Api, ec2: "EC2Client") -> None:
+    def __init__(self, api: Api, ec2: "EC2Client", told_kubelets: Path) -> None:
         self._api = api
         self._ec2 = ec2
+        self._told_kubelets = told_kubelets
+        self._kubelets = ""
         self._types: dict[str, Json] = {}
 
     def look(self) -> int:
@@ -53,6 +57,9 @@ class Machines:
         networks = {node["spec"].get("podCIDR", "") for node in nodes.values()}
         for instance_id, instance in instances.items():
             state, node = instance["State"]["Name"], nodes.get(instance_id)
+            if is_real(instance):
+                # Its own kubelet makes its node and tells how it is.
+                continue
             if node is None and is_running(instance):
                 network = pod_network(networks)
                 networks.add(network)
@@ -64,7 +71,15 @@ class Machines:
             # A node without an instance's name was made by somebody else.
             if instance_id and instance_id not in alive:
                 self._remove_node(node)
+        self._tell_kubelets(nodes)
         return sum(is_running(instance) for instance in instances.values())
+
+    def _tell_kubelets(self, nodes: dict[str, Json]) -> None:
+        text = json.dumps(kubelets(nodes.values()), indent=2) + "\n"
+        if text != self._kubelets:
+            self._told_kubelets.parent.mkdir(mode=0o700, exist_ok=True)
+            write_private(self._told_kubelets, text)
+            self._kubelets = text
 
     def _instances(self) -> list[Json]:
         pages = self._ec2.get_paginator("describe_instances").paginate(PaginationConfig={"PageSize": 1000})
@@ -114,6 +129,7 @@ def main() -> None:
     """Look again and again until asked to end, and write down how the last look went."""
     parser = program("Makes nodes of instances.")
     parser.add_argument("--health", type=Path, required=True, help="file that tells how the last look went")
+    parser.add_argument("--kubelets", type=Path, required=True, help="file that tells where kubelets listen")
     arguments = parser.parse_args()
     start_logging()
     api = Api(arguments.kube_port, Path(arguments.certificates), keep_connections=True)
@@ -121,7 +137,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.set())
     threading.Thread(target=_mark, args=(api, asked), daemon=True, name="attach-marker").start()
-    machines, complaint = Machines(api, ec2_client()), ""
+    machines, complaint = Machines(api, ec2_client(), arguments.kubelets), ""
     while not asked.wait(_PERIOD_SECONDS):
         running, problem = 0, ""
         try:

@@ -3,16 +3,19 @@
 The machines stand-in writes these objects; the shapes are those of an EKS node with the EBS CSI driver.
 """
 
+from collections.abc import Iterable
 from ipaddress import IPv4Network
 from typing import Any
 
 from sandbox.binaries.programs import KUBERNETES_VERSION
+from sandbox.nodes.ec2 import REAL_TAG, REAL_VALUE
 
 Json = dict[str, Any]
 
 # kwok manages the nodes that carry it with the value "on".
 POWER = "sandbox.supergiant/power"
 PROVIDER_PREFIX = "aws:///"
+ZONE = "topology.kubernetes.io/zone"
 _DRIVER = "ebs.csi.aws.com"
 _ZONE_LABEL = "topology.ebs.csi.aws.com/zone"
 # EC2 counts a Nitro instance's network interface and root disk against the 28 it can attach at most.
@@ -27,6 +30,27 @@ _PODS = "110"
 def is_running(instance: Json) -> bool:
     """Whether it can hold pods."""
     return bool(instance["State"]["Name"] == "running")
+
+
+def is_real(instance: Json) -> bool:
+    """Whether a real machine stands behind it, with a kubelet of its own."""
+    return {"Key": REAL_TAG, "Value": REAL_VALUE} in instance.get("Tags", [])
+
+
+def kubelets(nodes: Iterable[Json]) -> list[Json]:
+    """Where the kubelets of nodes listen, as a file that Prometheus finds targets in.
+
+    Only a node with a kubelet names its port; a simulated one has none to ask.
+    """
+    found = []
+    for node in nodes:
+        status, labels = node.get("status", {}), node["metadata"].get("labels", {})
+        port = status.get("daemonEndpoints", {}).get("kubeletEndpoint", {}).get("Port", 0)
+        addresses = [it["address"] for it in status.get("addresses", []) if it["type"] == "InternalIP"]
+        if port and addresses and POWER not in labels:
+            told = {"node": node["metadata"]["name"], "zone": labels.get(ZONE, "")}
+            found.append({"targets": [f"{addresses[0]}:{port}"], "labels": told})
+    return sorted(found, key=lambda it: str(it["labels"]["node"]))
 
 
 def node_name(instance: Json) -> str:
@@ -65,7 +89,7 @@ def node_object(instance: Json, network: str) -> Json:
                 "kubernetes.io/os": "linux",
                 "node.kubernetes.io/instance-type": instance["InstanceType"],
                 "topology.kubernetes.io/region": zone[:-1],
-                "topology.kubernetes.io/zone": zone,
+                ZONE: zone,
                 _ZONE_LABEL: zone,
             },
         },

@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from sandbox.kubernetes.cloud import CloudErrors, ec2_client, message_of
+from sandbox.nodes.ec2 import REAL_TAG, REAL_VALUE
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -22,10 +23,51 @@ _RISING = ("pending", "running")
 _STOPPED = ("stopping", "stopped")
 
 
-def fill_pool(ec2: "EC2Client", zones: list[str], per_zone: int, instance_type: str, image: str) -> list[str]:
+def fill_pool(
+    ec2: "EC2Client",
+    zones: list[str],
+    per_zone: int,
+    instance_type: str,
+    image: str,
+    real_nodes: int = 0,
+) -> list[str]:
     """Start what is missing; the ids of all instances of the pool that run or are about to."""
+    rising = _fill(ec2, dict.fromkeys(zones, per_zone), instance_type, image, {_TAG: "true"})
+    even = {zone: len(range(position, real_nodes, len(zones))) for position, zone in enumerate(zones)}
+    return rising + _fill(ec2, even, instance_type, image, {REAL_TAG: REAL_VALUE})
+
+
+def main() -> int:
+    """Fill the pool; one line on standard error if that cannot be done."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--zone", action="append", required=True, help="a zone; may be repeated")
+    parser.add_argument("--per-zone", type=int, required=True)
+    parser.add_argument("--real-nodes", type=int, default=0, help="spread over the zones")
+    parser.add_argument("--instance-type", required=True)
+    parser.add_argument("--image", required=True)
+    arguments = parser.parse_args()
+    try:
+        ids = fill_pool(
+            ec2_client(),
+            arguments.zone,
+            arguments.per_zone,
+            arguments.instance_type,
+            arguments.image,
+            arguments.real_nodes,
+        )
+    except CloudErrors as error:
+        sys.stderr.write(f"{message_of(error)}\n")
+        return 1
+    sys.stdout.write(json.dumps(ids))
+    return 0
+
+
+def _fill(
+    ec2: "EC2Client", wanted: dict[str, int], instance_type: str, image: str, tag: dict[str, str]
+) -> list[str]:
     alive = [*_RISING, *_STOPPED]
-    filters = [{"Name": f"tag:{_TAG}", "Values": ["true"]}, {"Name": "instance-state-name", "Values": alive}]
+    filters = [{"Name": f"tag:{name}", "Values": [value]} for name, value in tag.items()]
+    filters.append({"Name": "instance-state-name", "Values": alive})
     pages = ec2.get_paginator("describe_instances").paginate(Filters=filters)  # type: ignore[arg-type]
     present = [
         instance
@@ -35,33 +77,16 @@ def fill_pool(ec2: "EC2Client", zones: list[str], per_zone: int, instance_type: 
     ]
     in_zone = Counter(instance["Placement"]["AvailabilityZone"] for instance in present)
     rising = [it["InstanceId"] for it in present if it["State"]["Name"] in _RISING]
-    for zone in zones:
-        missing = per_zone - in_zone[zone]
+    for zone, count in wanted.items():
+        missing = count - in_zone[zone]
         if missing > 0:
-            rising += _run(ec2, zone, missing, instance_type, image)
+            rising += _run(ec2, zone, missing, instance_type, image, tag)
     return rising
 
 
-def main() -> int:
-    """Fill the pool; one line on standard error if that cannot be done."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--zone", action="append", required=True, help="a zone; may be repeated")
-    parser.add_argument("--per-zone", type=int, required=True)
-    parser.add_argument("--instance-type", required=True)
-    parser.add_argument("--image", required=True)
-    arguments = parser.parse_args()
-    try:
-        ids = fill_pool(
-            ec2_client(), arguments.zone, arguments.per_zone, arguments.instance_type, arguments.image
-        )
-    except CloudErrors as error:
-        sys.stderr.write(f"{message_of(error)}\n")
-        return 1
-    sys.stdout.write(json.dumps(ids))
-    return 0
-
-
-def _run(ec2: "EC2Client", zone: str, count: int, instance_type: str, image: str) -> list[str]:
+def _run(
+    ec2: "EC2Client", zone: str, count: int, instance_type: str, image: str, tag: dict[str, str]
+) -> list[str]:
     answer = ec2.run_instances(
         ImageId=image,
         InstanceType=instance_type,  # type: ignore[arg-type]
@@ -73,7 +98,10 @@ def _run(ec2: "EC2Client", zone: str, count: int, instance_type: str, image: str
         TagSpecifications=[
             {
                 "ResourceType": "instance",
-                "Tags": [{"Key": "Name", "Value": f"sandbox-{zone}"}, {"Key": _TAG, "Value": "true"}],
+                "Tags": [
+                    {"Key": name, "Value": value}
+                    for name, value in {"Name": f"sandbox-{zone}", **tag}.items()
+                ],
             }
         ],
     )

@@ -4,44 +4,35 @@ A thin door to `sandbox.lifecycle` and to the AWS simulator's own interface; bot
 command runs, so that the help of the whole program stays fast.
 """
 
-import json
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from starter.cli.sandbox_nodes import image, node, nodes
+from starter.cli.sandbox_words import explained, json_option, name_option, print_json, print_table, wants_json
 from starter.failures import BAD_REQUEST, FAILED, OperationFailed
 
 if TYPE_CHECKING:
     from sandbox.aws.admin import Admin
     from sandbox.lifecycle import Status
 
-_EFFECTS = ("throttle", "error", "delay", "slow", "drop-before", "drop-after", "crash")
+_EFFECTS = ("throttle", "error", "delay", "slow", "fail", "drop-before", "drop-after", "crash")
 _FOLLOW_SECONDS = 0.3
-
-_name = click.option(
-    "--name",
-    default="default",
-    show_default=True,
-    envvar="SUPERGIANT_SANDBOX_NAME",
-    help="Which sandbox; several can live side by side.",
-)
-_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
 
 @click.group(short_help="A whole cloud on this machine, to try things on.")
 def sandbox() -> None:
-    """A whole cloud on this machine: Temporal, a real Kubernetes control plane with simulated nodes in three
-    zones, and a simulated AWS. It needs no account, listens on 127.0.0.1 only, and `down` leaves nothing."""
+    """A whole cloud on this machine: Temporal, a real Kubernetes control plane with nodes in three zones,
+    simulated or real, and a simulated AWS. It needs no account, nobody outside of this machine reaches it,
+    and `down` leaves nothing."""
 
 
 @sandbox.command()
-@_name
+@name_option
 @click.option(
     "--bin-dir",
     type=click.Path(path_type=Path),
@@ -50,17 +41,31 @@ def sandbox() -> None:
 )
 @click.option(
     "--nodes-per-zone",
-    type=click.IntRange(1, 60),
-    help="At least so many nodes in each of the three zones (2 at first, later as it was).",
+    type=click.IntRange(0, 60),
+    help="At least so many simulated nodes in each of the three zones (at first 2, or none beside real "
+    "nodes; later as it was).",
+)
+@click.option(
+    "--real-nodes",
+    type=click.IntRange(0, 32),
+    help="At least so many real nodes, spread over the zones: kubelet, containers and disks that hold data. "
+    "Needs root and Debian's containerd, which is installed (none at first, later as it was).",
+)
+@click.option(
+    "--prometheus/--no-prometheus",
+    default=None,
+    help="Also run a Prometheus that scrapes it all (at first if there are real nodes, later as it was).",
 )
 @click.option("--ui/--no-ui", default=None, help="Also serve Temporal's web page.")
-@_as_json
+@json_option
 @click.pass_context
 def up(
     ctx: click.Context,
     name: str,
     bin_dir: Path | None,
     nodes_per_zone: int | None,
+    real_nodes: int | None,
+    prometheus: bool | None,
     ui: bool | None,
     as_json: bool,
 ) -> None:
@@ -68,12 +73,18 @@ def up(
     from sandbox import lifecycle
     from sandbox.progress import Progress
 
-    with _explained():
+    with explained():
         status = lifecycle.up(
-            name, bin_dir=bin_dir, nodes_per_zone=nodes_per_zone, ui=ui, progress=Progress()
+            name,
+            bin_dir=bin_dir,
+            nodes_per_zone=nodes_per_zone,
+            real_nodes=real_nodes,
+            prometheus=prometheus,
+            ui=ui,
+            progress=Progress(),
         )
-    if _wants_json(ctx, as_json):
-        _print_json(_status_document(status))
+    if wants_json(ctx, as_json):
+        print_json(_status_document(status))
         return
     click.echo(
         f"Use it in this shell:\n"
@@ -86,14 +97,14 @@ def up(
 
 
 @sandbox.command()
-@_name
+@name_option
 @click.option("--keep-state", is_flag=True, help="End the processes only; `up` continues where it was.")
 def down(name: str, keep_state: bool) -> None:
     """End every process of a sandbox and remove its state."""
     from sandbox import lifecycle
 
     started = time.monotonic()
-    with _explained():
+    with explained():
         existed = lifecycle.down(name, keep_state=keep_state)
     if existed:
         left = "its state is kept" if keep_state else "nothing is left of it"
@@ -103,19 +114,19 @@ def down(name: str, keep_state: bool) -> None:
 
 
 @sandbox.command()
-@_name
-@_as_json
+@name_option
+@json_option
 @click.pass_context
 def status(ctx: click.Context, name: str, as_json: bool) -> None:
     """How each process of a sandbox is; exit code 1 if not all is well."""
     from sandbox import lifecycle
 
-    with _explained():
+    with explained():
         found = lifecycle.status(name)
-    if _wants_json(ctx, as_json):
-        _print_json(_status_document(found))
+    if wants_json(ctx, as_json):
+        print_json(_status_document(found))
     elif found.exists:
-        _print_table(
+        print_table(
             ("process", "state", "pid", "up since", "MiB", "address"),
             [
                 (
@@ -137,14 +148,14 @@ def status(ctx: click.Context, name: str, as_json: bool) -> None:
 
 @sandbox.command()
 @click.argument("process", required=False)
-@_name
+@name_option
 @click.option("-n", "--lines", type=click.IntRange(0), default=40, show_default=True, help="Last lines.")
 @click.option("-f", "--follow", is_flag=True, help="Go on as the log grows, until Ctrl-C.")
 def logs(process: str | None, name: str, lines: int, follow: bool) -> None:
     """The log of one process; without PROCESS, where the logs are."""
     from sandbox import lifecycle
 
-    with _explained():
+    with explained():
         if process is None:
             for known in lifecycle.process_names(name):
                 click.echo(f"{known:<24} {lifecycle.log_of(name, known)}")
@@ -164,12 +175,17 @@ def logs(process: str | None, name: str, lines: int, follow: bool) -> None:
 
 @sandbox.group()
 def fault() -> None:
-    """Break things on purpose: calls to the simulated AWS, or whole processes."""
+    """Break things on purpose: calls to the simulated AWS, whole processes, or real nodes."""
+
+
+fault.add_command(node)
+sandbox.add_command(nodes)
+sandbox.add_command(image)
 
 
 @fault.command(name="add")
 @click.argument("effect", type=click.Choice(_EFFECTS))
-@_name
+@name_option
 @click.option(
     "--action", default="*", show_default=True, help="Which call, such as CreateVolume or Describe*."
 )
@@ -192,39 +208,39 @@ def fault() -> None:
     "--probability", type=click.FloatRange(0, 1), help="Chance for each call, by the sandbox's seed."
 )
 @click.option("--when", type=click.Choice(["before", "after"]), help="When `crash` strikes: around applying.")
-@_as_json
+@json_option
 @click.pass_context
 def add(
     ctx: click.Context, /, effect: str, name: str, action: str, count: int, as_json: bool, **more: Any
 ) -> None:
     """Make calls to the simulated AWS meet trouble.
 
-    EFFECT is throttle, error (with --code), delay or slow (with --seconds), drop-before or drop-after (the
-    connection breaks before or after the call was applied), or crash (the simulator dies; bring it back with
-    `sandbox fault restart aws`).
+    EFFECT is throttle, error (with --code), delay or slow (with --seconds), fail (what the call starts ends
+    as failed), drop-before or drop-after (the connection breaks before or after the call was applied), or crash
+    (the simulator dies; bring it back with `sandbox fault restart aws`).
     """
     more["status"] = more.pop("http_status")
     fields = {key: value for key, value in more.items() if value is not None}
-    with _explained():
+    with explained():
         made = _admin(name).add_fault(effect, action, count=count or None, **fields)
-    if _wants_json(ctx, as_json):
-        _print_json(made)
+    if wants_json(ctx, as_json):
+        print_json(made)
     else:
         click.echo(made["id"])
 
 
 @fault.command(name="list")
-@_name
-@_as_json
+@name_option
+@json_option
 @click.pass_context
 def list_(ctx: click.Context, name: str, as_json: bool) -> None:
     """The faults, and how often each has struck."""
-    with _explained():
+    with explained():
         found = _admin(name).faults()
-    if _wants_json(ctx, as_json):
-        _print_json(found)
+    if wants_json(ctx, as_json):
+        print_json(found)
         return
-    _print_table(
+    print_table(
         ("id", "effect", "action", "resource", "struck", "of"),
         [
             (
@@ -242,52 +258,37 @@ def list_(ctx: click.Context, name: str, as_json: bool) -> None:
 
 @fault.command()
 @click.argument("fault_id", required=False)
-@_name
+@name_option
 def clear(fault_id: str | None, name: str) -> None:
     """End one fault, or all of them."""
-    with _explained():
+    with explained():
         cleared = _admin(name).clear_faults(fault_id)
     click.echo(f"{cleared} faults cleared.", err=True)
 
 
 @fault.command()
 @click.argument("process")
-@_name
+@name_option
 def kill(process: str, name: str) -> None:
     """End a process at once (SIGKILL), as a crash would; `restart` or `up` brings it back."""
     from sandbox import lifecycle
 
-    with _explained():
+    with explained():
         killed = lifecycle.kill(name, process)
     click.echo(f"{process} {'is killed' if killed else 'was not running'}.", err=True)
 
 
 @fault.command()
 @click.argument("process")
-@_name
+@name_option
 def restart(process: str, name: str) -> None:
     """End a process at once and start it again; returns when it serves."""
     from sandbox import lifecycle
 
-    with _explained():
+    with explained():
         lifecycle.kill(name, process)
         lifecycle.start(name, process)
     click.echo(f"{process} serves again.", err=True)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """The sandbox's errors in the words and exit codes of the whole program."""
-    from sandbox.aws.admin import AdminError
-    from sandbox.errors import NotThere, SandboxError
-
-    try:
-        yield
-    except SandboxError as error:
-        category = BAD_REQUEST if isinstance(error, NotThere) else FAILED
-        raise OperationFailed(category, error.problem, error.way_out) from error
-    except AdminError as error:
-        raise OperationFailed(FAILED, str(error), "`supergiant sandbox status` shows what runs") from error
 
 
 def _admin(name: str) -> "Admin":
@@ -295,10 +296,6 @@ def _admin(name: str) -> "Admin":
     from sandbox.aws.admin import Admin
 
     return Admin(lifecycle.aws_address(name))
-
-
-def _wants_json(ctx: click.Context, here: bool) -> bool:
-    return here or bool(getattr(ctx.obj, "as_json", False))
 
 
 def _up_again(name: str) -> str:
@@ -335,13 +332,3 @@ def _status_document(status: "Status") -> dict[str, Any]:
             for process in status.processes
         ],
     }
-
-
-def _print_json(document: object) -> None:
-    click.echo(json.dumps(document, indent=2))
-
-
-def _print_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row in (head, *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -196,6 +196,22 @@ def test_a_step_that_was_skipped_is_a_problem() -> None:
     assert problems(replace(found, steps=skipped)) == ["step redis/0/claim/data is skipped"]
 
 
+def test_data_that_is_read_from_every_instance_as_it_was_written_is_no_problem() -> None:
+    assert problems(replace(evidence(), written="before", read=["before"] * 3)) == []
+
+
+@pytest.mark.parametrize(
+    ("read", "said"),
+    [
+        (["before", "", "before"], "instance 1 answers '', not 'before'"),
+        (["before"], "data was read from 1 instances, not from 3"),
+    ],
+)
+def test_data_that_does_not_come_back_is_a_problem(read: list[str], said: str) -> None:
+    found = problems(replace(evidence(), written="before", read=read))
+    assert any(said in problem for problem in found), found
+
+
 def test_a_repeated_request_for_a_disk_is_not_counted_twice() -> None:
     calls = [
         {"action": "CreateVolume", "outcome": "ok", "made": ["vol-1"], "params": {}},

@@ -16,23 +16,27 @@ from tests.sandboxes import CLUSTER, Bench, Said, Sandbox, WorkerProcess, superg
 #: Clusters that the worker is told of and cannot use, for requests that must fail cleanly.
 WRONG_KEYS, NO_API_SERVER, WRONG_ACCOUNT = "wrong-keys", "no-api-server", "wrong-account"
 
+_WRITE_AND_WAIT = "date >> /data/starts; trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done"
+
 
 def app_document(name: str, instances: int = 2, **more: Any) -> dict[str, Any]:
-    """A small app: instances with a disk each, and a secret."""
+    """A small app: instances with a disk each, and a secret. It starts on simulated and on real nodes."""
     component: dict[str, Any] = {
         "name": "db",
         "instances": instances,
+        "run_as": 999,
         "secrets": [{"name": "password"}],
         "volumes": [{"name": "data", "size": "2Gi"}],
         "containers": [
             {
                 "name": "db",
-                "image": "db:1",
+                "image": "docker.io/library/busybox:1",
+                "command": ["sh", "-euc", _WRITE_AND_WAIT],
                 "env": {"PASSWORD": {"secret": "password"}},
                 "ports": [{"name": "db", "port": 7000}],
                 "mounts": [{"volume": "data", "path": "/data"}],
                 "cpu": {"request": "10m"},
-                "memory": {"request": "16Mi"},
+                "memory": {"request": "32Mi"},
             }
         ],
     }
