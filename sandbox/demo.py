@@ -44,6 +44,8 @@ _INTERRUPTED = 130
 #: The deploy takes ten seconds, the kill adds as much; a machine may be very short of CPU (guessed).
 _FOLLOW_SECONDS = 600.0
 _PERIOD_SECONDS = 0.05
+#: Longer than the first Redis takes to start (about six seconds), by as much again.
+_SLOW_SECONDS = 12.0
 #: Nobody wraps lines in a pipe, and whoever reads a log later has a wide window.
 _PIPE_COLUMNS = 160
 
@@ -141,12 +143,20 @@ class Demo:
         self._clear_away()
 
         story.chapter("Deploy Redis: three instances in three zones, each with a disk of its own")
+        if data:
+            # On a fast machine all would be done before anybody could kill anything.
+            slow = {"action": "CreateVolume", "resource": f"{APP}/{COMPONENT}-{INSTANCES - 1}-"}
+            self._admin.add_fault("slow", seconds=_SLOW_SECONDS, **slow)
+            story.say(
+                f"The cloud is told to take {_SLOW_SECONDS:.0f} s longer over the last disk: so there is a middle."
+            )
         since = self._last_call()
         operation = f"demo-{secrets.token_hex(4)}"
         story.say(f"$ supergiant app deploy --recipe redis --yes --watch --id {operation}")
         deploy = ("app", "deploy", "--recipe", "redis", "--app", APP, "--yes", "--watch", "--id", operation)
         with self._product.follow(*deploy, "--reason", "make demo") as following:
-            self._await_attaching(following, since)
+            if not data:
+                self._await_attaching(following, since)
             written = f"written while worker {first.pid} lived"
             if data:
                 data.write_as_soon_as_possible(written)
@@ -154,7 +164,11 @@ class Demo:
             self._worker.kill()
             if data:
                 story.say(f'>>> Redis has just taken its first data: "{written}".', "bold")
-            moment = "before Redis is ready" if data else "while the cloud attaches the disks"
+            moment = (
+                f"while redis-{INSTANCES - 1} is still to come"
+                if data
+                else "while the cloud attaches the disks"
+            )
             story.say(f">>> SIGKILL: worker {first.pid} is dead, {moment}.", "bold red")
             second = self._worker.start()
             story.say(
