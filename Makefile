@@ -38,10 +38,11 @@ test: $(READY) check ## everything: checks, and all tests on whole sandboxes (bu
 	$(BIN)/python -m pytest -m "sandbox or crash"
 	$(BIN)/python -m pytest -m real
 
-bench: $(READY) ## measure: deploy, command line, resume after a kill
+bench: $(READY) ## measure: deploy, command line, resume after a kill, real nodes
 	$(BIN)/python bench/cli.py
 	$(BIN)/python bench/resume.py
 	$(BIN)/python bench/deploy.py
+	$(BIN)/python bench/nodes.py
 
 lock: $(READY) ## renew the locked requirements (needs uv)
 	uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-emit-index-url \

@@ -70,12 +70,12 @@ class Place:
 
 
 @contextmanager
-def place(name: str) -> Iterator[Place]:
+def place(name: str, real_nodes: int = 0) -> Iterator[Place]:
     """A sandbox in a folder of its own, taken down whatever happens."""
     with tempfile.TemporaryDirectory(prefix="supergiant-bench-") as home:
         os.environ["SUPERGIANT_SANDBOX_HOME"] = home
         try:
-            lifecycle.up(name, progress=Progress())
+            lifecycle.up(name, real_nodes=real_nodes, progress=Progress())
             layout = layout_of(name)
             memory = read_memory(layout)
             assert memory is not None

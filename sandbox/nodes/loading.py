@@ -53,7 +53,7 @@ def references_of(archive: Path) -> list[str]:
     try:
         with tarfile.open(archive) as tar:
             found = _docker_names(tar) or _oci_names(tar)
-    except (tarfile.TarError, ValueError, KeyError, OSError) as error:
+    except (tarfile.TarError, ValueError, LookupError, TypeError, AttributeError, OSError) as error:
         raise SandboxError(f"{archive} is no archive of a container image: {error}", _WAY_OUT) from error
     if not found:
         raise SandboxError(f"{archive} names no image, so no pod could ask for it.", _WAY_OUT)

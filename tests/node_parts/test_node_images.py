@@ -30,15 +30,15 @@ def no_making(*_: object) -> None:
 
 
 def test_the_cache_lies_where_the_user_keeps_caches(tmp_path: Path) -> None:
-    named = images.cache_folder({"XDG_CACHE_HOME": "/elsewhere", "HOME": "/home/me"})
+    named = images.cache_folder({"XDG_CACHE_HOME": "/elsewhere", "HOME": "/srv/me"})
     assert named.is_relative_to("/elsewhere/supergiant/images")
-    assert images.cache_folder({"HOME": "/home/me"}).is_relative_to("/home/me/.cache/supergiant/images")
+    assert images.cache_folder({"HOME": "/srv/me"}).is_relative_to("/srv/me/.cache/supergiant/images")
 
 
 def test_another_name_of_the_image_that_holds_pods_is_another_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = images.cache_folder({"HOME": "/home/me"})
+    before = images.cache_folder({"HOME": "/srv/me"})
     monkeypatch.setattr(images, "PAUSE_IMAGE", "sandbox.supergiant/pause:2")
-    assert images.cache_folder({"HOME": "/home/me"}) != before
+    assert images.cache_folder({"HOME": "/srv/me"}) != before
 
 
 def test_an_unknown_image_is_refused_with_those_that_there_are(environ: dict[str, str]) -> None:

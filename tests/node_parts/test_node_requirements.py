@@ -13,7 +13,7 @@ from sandbox.errors import SandboxError
 from sandbox.nodes import packages, requirements
 from sandbox.progress import Progress, Silence
 
-FOLDER = Path("/home/me/.local/state/supergiant/sandboxes/default")
+FOLDER = Path("/srv/me/.local/state/supergiant/sandboxes/default")
 
 
 class Computer:

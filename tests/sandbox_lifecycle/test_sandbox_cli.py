@@ -53,6 +53,22 @@ def test_down_of_nothing_is_well(tmp_path: Path) -> None:
     assert "no sandbox default" in answer.stderr
 
 
+@pytest.mark.parametrize("command", [("nodes",), ("fault", "node", "crash", "1"), ("image", "load", "tools")])
+def test_nodes_of_a_sandbox_that_is_not_there_are_a_bad_request(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    answer = supergiant(*command, SUPERGIANT_SANDBOX_HOME=str(tmp_path))
+    assert answer.returncode == 2
+    assert "supergiant sandbox up" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_the_images_that_can_be_had_are_listed_with_the_names_that_pods_use() -> None:
+    listed = json.loads(supergiant("image", "list", "--json").stdout)
+    assert {"name": "redis", "reference": "docker.io/library/redis:7", "on_every_node": True} in listed
+    assert "postgres" in supergiant("image", "list").stdout
+
+
 def test_a_folder_without_the_programs_is_told_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     answer = supergiant("up", "--bin-dir", f"{tmp_path}/bin", SUPERGIANT_SANDBOX_HOME=f"{tmp_path}/home")
