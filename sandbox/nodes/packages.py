@@ -12,7 +12,7 @@ from pathlib import Path
 from sandbox.errors import SandboxError
 
 _PATIENCE_SECONDS = 600
-_WAY_OUT = "`apt-get update` must have been run, and the machine must reach its Debian mirror."
+_WAY_OUT = "The machine must reach its Debian mirror: try `apt-get update`."
 
 
 def unpack(names: Sequence[str], folder: Path) -> list[str]:
@@ -20,7 +20,7 @@ def unpack(names: Sequence[str], folder: Path) -> list[str]:
     archives = folder / "archives"
     (archives / "partial").mkdir(parents=True)
     (folder / "status").touch()
-    _apt(
+    _fetch(
         # As on a machine that has nothing installed: so that every dependency is taken, not only missing ones.
         f"Dir::State::status={folder / 'status'}",
         f"Dir::Cache::archives={archives}",
@@ -37,7 +37,7 @@ def unpack(names: Sequence[str], folder: Path) -> list[str]:
 def unpack_alone(name: str, folder: Path) -> Path:
     """Unpack one package without what it depends on; returns the folder that stands for `/`."""
     # The archive is left in the working folder.
-    _apt("APT::Sandbox::User=root", command=("download", name), folder=folder)
+    _fetch("APT::Sandbox::User=root", command=("download", name), folder=folder)
     return _unpack(sorted(folder.glob("*.deb")), folder)
 
 
@@ -50,6 +50,15 @@ def install(names: Sequence[str]) -> None:
     """Install packages on this machine."""
     # Whoever else installs something at this moment is waited for.
     _apt("DPkg::Lock::Timeout=120", command=("--yes", "--no-install-recommends", "install", *names))
+
+
+def _fetch(*options: str, command: Sequence[str], folder: Path | None = None) -> None:
+    try:
+        _apt(*options, command=command, folder=folder)
+    except SandboxError:
+        # A new machine has no lists, and in old ones are versions that the mirror no longer has.
+        refresh_lists()
+        _apt(*options, command=command, folder=folder)
 
 
 def _unpack(archives: Sequence[Path], folder: Path) -> Path:

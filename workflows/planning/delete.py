@@ -8,6 +8,7 @@ from workflows.models.operations import DeleteRequest
 from workflows.models.plans import ComponentPlan, Plan
 from workflows.models.steps import PlannedStep
 from workflows.planning.cost import disk_cost
+from workflows.planning.words import count
 
 
 def plan_delete(request: DeleteRequest, facts: DeleteFacts) -> Plan:
@@ -49,7 +50,7 @@ def delete_steps(app: str, found: ComponentFacts, keep_seconds: int) -> list[Pla
         steps.append(
             PlannedStep(
                 id=f"{name}/keep",
-                title=f"mark the {_count(len(disks), 'disk')} of {name} as kept",
+                title=f"mark the {count(len(disks), 'disk')} of {name} as kept",
                 reason="nothing that holds data is destroyed at once",
                 undo=f"take the mark from the disks of {name}",
             )
@@ -59,14 +60,14 @@ def delete_steps(app: str, found: ComponentFacts, keep_seconds: int) -> list[Pla
         title = f"stop {instance} and wait until its disks are free"
         steps.append(step(f"{number}/stop", title, f"start {instance} again and see it ready"))
     if found.claims:
-        title = f"remove the {_count(len(found.claims), 'claim')} of {name}"
+        title = f"remove the {count(len(found.claims), 'claim')} of {name}"
         steps.append(step("claims", title, f"bind the disks of {name} again"))
     steps.append(step("services", f"remove the services of {name}", f"make the services of {name} again"))
     if not keep_seconds and disks:
         steps.append(
             step(
                 "disks",
-                f"delete the {_count(len(disks), 'disk')} of {name} for good",
+                f"delete the {count(len(disks), 'disk')} of {name} for good",
                 point_of_no_return=True,
                 skippable=True,
             )
@@ -121,7 +122,9 @@ def _summary(app: str, plans: list[ComponentPlan], disks: int, keep_seconds: int
         return f"nothing to do: there is nothing of {app}"
     names = ", ".join(plan.component for plan in plans)
     fate = (
-        f"keep its {disks} disks for {_days(keep_seconds)}" if keep_seconds else f"delete its {disks} disks"
+        f"keep its {count(disks, 'disk')} for {_days(keep_seconds)}"
+        if keep_seconds
+        else f"delete its {count(disks, 'disk')}"
     )
     return f"delete {app}: {names}; {fate}"
 
@@ -129,7 +132,7 @@ def _summary(app: str, plans: list[ComponentPlan], disks: int, keep_seconds: int
 def _risk(disks: int, keep_seconds: int) -> str:
     if keep_seconds or not disks:
         return "low: the disks are kept"
-    return f"high: the data on {_count(disks, 'disk')} is lost"
+    return f"high: the data on {count(disks, 'disk')} is lost"
 
 
 def _days(seconds: int) -> str:
@@ -138,7 +141,3 @@ def _days(seconds: int) -> str:
         return f"{days} day" if days == 1 else f"{days} days"
     hours = seconds / 3600
     return f"{hours:.1f} hours" if hours >= 1 else f"{seconds} seconds"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

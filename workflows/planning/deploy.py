@@ -9,6 +9,7 @@ from workflows.models.plans import ComponentPlan, Plan, PlannedDisk, PlannedInst
 from workflows.models.steps import PlannedStep
 from workflows.planning.cost import disk_cost
 from workflows.planning.placement import Room, place
+from workflows.planning.words import count
 
 #: Bytes. Leaves as much again for the record of the steps.
 LARGEST_PLAN = 900_000
@@ -240,9 +241,5 @@ def _over_quota(disks: list[VolumeSpec], facts: DeployFacts) -> list[str]:
 def _summary(app: App, plans: list[ComponentPlan], disks: list[VolumeSpec]) -> str:
     if not plans:
         return f"nothing to do for {app.app}"
-    parts = ", ".join(f"{plan.component} ({_count(len(plan.instances), 'instance')})" for plan in plans)
-    return f"deploy {app.app}: {parts}; {_count(len(disks), 'disk')}, {sum(s.size_gib for s in disks)} GiB"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    parts = ", ".join(f"{plan.component} ({count(len(plan.instances), 'instance')})" for plan in plans)
+    return f"deploy {app.app}: {parts}; {count(len(disks), 'disk')}, {sum(s.size_gib for s in disks)} GiB"
