@@ -191,18 +191,27 @@ class Demo:
     def _sandbox_up(self) -> Data | None:
         """Bring it up; what can write data, if its nodes are real."""
         before = read_memory(self._layout)
-        obstacle = requirements.obstacle(self._layout.folder)
-        # A demo that is up goes on as it was made.
-        real_nodes = before.real_nodes if before else 0 if obstacle else REAL_NODES
+        progress = Progress(sys.stdout)
+        real_nodes, obstacle = (before.real_nodes, "it was made so") if before else self._real_nodes(progress)
         if real_nodes:
             self._story.say(
                 f"{real_nodes} real nodes in three zones: kubelets, containers, and disks that hold data."
             )
         else:
             self._story.say(f"Its nodes are simulated, so no Redis runs and no data is shown: {obstacle}")
-        lifecycle.up(NAME, real_nodes=real_nodes, progress=Progress(sys.stdout))
+        lifecycle.up(NAME, real_nodes=real_nodes, progress=progress)
         memory = read_memory(self._layout)
         return Data(self._layout, memory, APP, COMPONENT) if memory and real_nodes else None
+
+    def _real_nodes(self, progress: Progress) -> tuple[int, str]:
+        """How many there can be on this machine, and if none, why not."""
+        if obstacle := requirements.obstacle(self._layout.folder):
+            return 0, obstacle
+        try:
+            requirements.ensure(self._layout.folder, progress)
+        except SandboxError as error:
+            return 0, error.problem
+        return REAL_NODES, ""
 
     def _clear_away(self) -> None:
         """Take back the faults of earlier tries, let operations end, and delete the app that is there."""
@@ -270,8 +279,7 @@ class Demo:
         )
         if evidence.written:
             story.say(
-                f'Read from every instance, from its own disk: "{evidence.read[0]}". It was written before the '
-                "worker died.",
+                f'Read from every instance: "{evidence.read[0]}". It was written before the worker died.',
                 "bold green",
             )
         self._say_what_next(evidence.operation["id"])

@@ -1,6 +1,6 @@
 """Two wrappers around every change of a sandbox: one change at a time, and errors in plain words.
 
-Used by `sandbox.lifecycle` alone.
+Used by `sandbox.lifecycle`, and the first one by `sandbox.nodes.faults`.
 """
 
 import contextlib

@@ -51,11 +51,16 @@ health_address = "127.0.0.1:{ports["worker-health"]}"
 
 def write_name_server(layout: Layout, memory: Memory) -> None:
     """The name server answers the pods of real nodes, on the bridge alone."""
+    network = Network(memory.network)
     write_private(
         layout.name_server,
         f"""\
 {CLUSTER_DOMAIN}:53 {{
-  bind {Network(memory.network).host}
+  bind {network.host}
+  acl {{
+    allow net {network.inside}
+    block
+  }}
   errors
   kubernetes {CLUSTER_DOMAIN} in-addr.arpa {{
     kubeconfig "{_quoted(str(layout.kubeconfig))}"

@@ -4,6 +4,7 @@
 difference, so the same steps make a new sandbox and repair a broken one.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from sandbox.kubernetes import control_plane
 from sandbox.kubernetes.api import Api, ApiError
 from sandbox.kubernetes.node_objects import instance_of
 from sandbox.layout import Layout, Memory
+from sandbox.nodes import fleet
 from sandbox.ports import is_free
 from sandbox.processes import Command, Processes, last_line
 from sandbox.progress import Progress
@@ -27,6 +29,7 @@ from sandbox.services import ZONES, cloud_environment, commands, environment, lo
 # The image that the simulated cloud keeps for sandboxes; it runs on any instance type.
 _IMAGE = "ami-05a9db0c000000001"
 _PATIENCE_SECONDS = 60.0
+_PATIENCE_PER_NODE_SECONDS = 10.0
 _PERIOD_SECONDS = 0.1
 _PORT_PATIENCE_SECONDS = 2.0
 # The side-cars end when their driver does; in a cluster the kubelet starts them again.
@@ -183,12 +186,26 @@ class Startup:
     def _await_nodes(self) -> None:
         wanted = set(self._expected_instances)
 
+        idle = dict[str, str]()
+
         def enough() -> bool:
             ready = len(wanted & _instances_of_ready_nodes(self._api))
-            self._progress.update(f"{ready} of {len(wanted)} nodes are Ready ...")
-            return ready == len(wanted)
+            idle.clear()
+            if self._memory.real_nodes:
+                with contextlib.suppress(ApiError):
+                    idle.update(fleet.not_serving(self._layout, self._api))
+            self._progress.update(
+                f"{min(ready, len(wanted) - len(idle))} of {len(wanted)} nodes are Ready ..."
+            )
+            return ready == len(wanted) and not idle
 
-        self._until(enough, f"{len(wanted)} nodes are Ready", self._processes.log("machines"))
+        try:
+            self._until(enough, f"{len(wanted)} nodes are Ready", self._processes.log("machines"))
+        except SandboxError as error:
+            if not idle:
+                raise
+            name, reason = next(iter(idle.items()))
+            raise SandboxError(error.problem, f"Node {name}: {reason}") from error
 
     def _definitions_applied(self) -> bool:
         try:
@@ -218,13 +235,15 @@ class Startup:
                     )
 
     def _until(self, reached: Callable[[], bool], what: str, log: Path | None = None) -> None:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        # Real nodes boot all at once, and each takes some seconds of a core.
+        patience_seconds = _PATIENCE_SECONDS + _PATIENCE_PER_NODE_SECONDS * self._memory.real_nodes
+        deadline = time.monotonic() + patience_seconds
         while not reached():
             if self._given_up.is_set():
                 raise SandboxError("Given up, because something else failed.")
             if time.monotonic() > deadline:
                 raise SandboxError(
-                    f"After {_PATIENCE_SECONDS:.0f} s it is still not so that {what}.",
+                    f"After {patience_seconds:.0f} s it is still not so that {what}.",
                     f"See {log or self._layout.logs}",
                 )
             time.sleep(_PERIOD_SECONDS)

@@ -1,7 +1,4 @@
-"""What programs can leave behind on a machine, as a picture that can be compared with a later one.
-
-Only what came into being counts: what somebody else takes away meanwhile is not ours to explain.
-"""
+"""What programs can change on a machine beyond their own lives, as a picture that can be compared with a later one."""
 
 import os
 import re
@@ -14,11 +11,12 @@ Picture = dict[str, set[str]]
 
 _NAMESPACES = ("ipc", "mnt", "net", "pid", "uts")
 #: Counters and the moment of writing differ from one look to the next.
-_CHANGING = re.compile(r"\[\d+:\d+\]|^#.*")
+_CHANGING = re.compile(r"\[\d+:\d+\]|^#.*|expires \d+sec")
+_CONNTRACK = "net/netfilter/nf_conntrack_max"
 
 
 def picture() -> Picture:
-    """Mounts, disks, namespaces, cgroups, links, addresses, routes and packet filters of this machine."""
+    """Mounts, disks, namespaces, cgroups, links, addresses, routes, packet filters and settings of this machine."""
     return {
         "mounts": _lines(Path("/proc/self/mountinfo").read_text(), columns=slice(3, 5)),
         "loop devices": set(_loop_devices()),
@@ -29,12 +27,29 @@ def picture() -> Picture:
         "routes": _said("ip", "route", "show", "table", "all"),
         "named network namespaces": _said("ip", "netns", "list"),
         "packet filters": _said("iptables-save") | _said("ip6tables-save") | _said("nft", "list", "ruleset"),
+        "kernel settings": set(_settings()),
     }
 
 
-def new(before: Picture, after: Picture) -> dict[str, list[str]]:
-    """What is there now and was not before; empty when nothing was left."""
-    return {what: sorted(found - before[what]) for what, found in after.items() if found - before[what]}
+def differences(before: Picture, after: Picture) -> list[str]:
+    """What is there now and was not before, or the other way round; empty when the machine is as it was."""
+    found = [f"new {what}: {one}" for what in before for one in sorted(after[what] - before[what])]
+    # A process of somebody else may end meanwhile, and take what was its own along.
+    gone = (what for what in before if what not in ("namespaces", "cgroups"))
+    return found + [f"gone {what}: {one}" for what in gone for one in sorted(before[what] - after[what])]
+
+
+def _settings() -> Iterator[str]:
+    """Those that belong to the whole machine and that nodes' programs would set."""
+    for pattern in (
+        "kernel/panic*",
+        "kernel/keys/root_*",
+        "vm/overcommit_memory",
+        "vm/panic_on_oom",
+        _CONNTRACK,
+    ):
+        for setting in Path("/proc/sys").glob(pattern):
+            yield f"{setting} = {setting.read_text().strip()}"
 
 
 def _loop_devices() -> Iterator[str]:
@@ -55,9 +70,12 @@ def _namespaces() -> Iterator[str]:
 
 
 def _cgroups() -> Iterator[str]:
+    """Those that hold no process: what is left of ours has none, and whoever else runs something has one."""
     root = Path("/sys/fs/cgroup")
     for folder, _, _ in os.walk(root):
-        yield str(Path(folder).relative_to(root))
+        with suppress(OSError):
+            if not Path(folder, "cgroup.procs").read_text().strip():
+                yield str(Path(folder).relative_to(root))
 
 
 def _said(*command: str, columns: slice = slice(None)) -> set[str]:

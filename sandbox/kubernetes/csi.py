@@ -15,14 +15,13 @@ from google.protobuf import wrappers_pb2
 from sandbox.kubernetes import rpc
 from sandbox.kubernetes.attachments import Attachments
 from sandbox.kubernetes.cloud import ec2_client, start_logging
+from sandbox.kubernetes.node_objects import DRIVER
 from sandbox.kubernetes.rpc import demand, service
 from sandbox.kubernetes.stubs import csi_pb2
-from sandbox.nodes.volumes import VolumeFiles
+from sandbox.nodes.volumes import GIB, VolumeFiles
 
 # The generated module makes its classes while it is imported, where no type checker can see them.
 csi: Any = csi_pb2
-DRIVER = "ebs.csi.aws.com"
-_GIB = 1024**3
 _PARALLEL_CALLS = 64
 
 log = logging.getLogger("csi")
@@ -85,11 +84,9 @@ class Driver:
 
     def _expand(self, request: Any, seconds: float) -> Any:
         demand(volume_id=request.volume_id)
-        wanted_gib = -(-request.capacity_range.required_bytes // _GIB)
+        wanted_gib = -(-request.capacity_range.required_bytes // GIB)
         size_gib = self._attachments.grow(request.volume_id, wanted_gib, seconds)
-        return csi.ControllerExpandVolumeResponse(
-            capacity_bytes=size_gib * _GIB, node_expansion_required=True
-        )
+        return csi.ControllerExpandVolumeResponse(capacity_bytes=size_gib * GIB, node_expansion_required=True)
 
     def _validate(self, request: Any, _seconds: float) -> Any:
         demand(volume_id=request.volume_id)

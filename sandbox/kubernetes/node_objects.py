@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 from typing import Any
 
 from sandbox.binaries.programs import KUBERNETES_VERSION
-from sandbox.nodes.ec2 import REAL_TAG, REAL_VALUE
+from sandbox.nodes.ec2 import REAL_TAG, REAL_VALUE, data_volumes
 
 Json = dict[str, Any]
 
@@ -16,11 +16,9 @@ Json = dict[str, Any]
 POWER = "sandbox.supergiant/power"
 PROVIDER_PREFIX = "aws:///"
 ZONE = "topology.kubernetes.io/zone"
-_DRIVER = "ebs.csi.aws.com"
-_ZONE_LABEL = "topology.ebs.csi.aws.com/zone"
-# EC2 counts a Nitro instance's network interface and root disk against the 28 it can attach at most.
-_SHARED_LIMIT_TAKEN = 2
-_DEFAULT_ATTACHMENTS = 28
+# The stand-in CSI driver, both halves of it, and where it says in which zone a node is.
+DRIVER = "ebs.csi.aws.com"
+DRIVER_ZONE = f"topology.{DRIVER}/zone"
 # What the operating system and the kubelet keep for themselves.
 _RESERVED_MIB = 700
 _RESERVED_MILLICPU = 100
@@ -90,7 +88,7 @@ def node_object(instance: Json, network: str) -> Json:
                 "node.kubernetes.io/instance-type": instance["InstanceType"],
                 "topology.kubernetes.io/region": zone[:-1],
                 ZONE: zone,
-                _ZONE_LABEL: zone,
+                DRIVER_ZONE: zone,
             },
         },
         "spec": {
@@ -129,9 +127,9 @@ def csi_node(instance: Json, kind: Json) -> Json:
         "spec": {
             "drivers": [
                 {
-                    "name": _DRIVER,
+                    "name": DRIVER,
                     "nodeID": instance["InstanceId"],
-                    "topologyKeys": [_ZONE_LABEL],
+                    "topologyKeys": [DRIVER_ZONE],
                     "allocatable": {"count": attachments_left(kind)},
                 }
             ]
@@ -142,8 +140,7 @@ def csi_node(instance: Json, kind: Json) -> Json:
 def attachments_left(kind: Json) -> int:
     """How many data volumes an instance type takes, its root disk (and network interface) deducted."""
     limits = kind.get("EbsInfo", {})
-    most = int(limits.get("MaximumEbsAttachments", _DEFAULT_ATTACHMENTS))
-    return most - (1 if limits.get("AttachmentLimitType") == "dedicated" else _SHARED_LIMIT_TAKEN)
+    return data_volumes(limits.get("MaximumEbsAttachments"), limits.get("AttachmentLimitType"))
 
 
 def _node_info(instance: Json) -> Json:

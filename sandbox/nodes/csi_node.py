@@ -7,6 +7,7 @@ it tells of itself as the usual registrar would.
 import logging
 import os
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import grpc
 from google.protobuf import wrappers_pb2
 
 from sandbox.kubernetes import rpc
+from sandbox.kubernetes.node_objects import DRIVER, DRIVER_ZONE
 from sandbox.kubernetes.rpc import Refused, demand, service
 from sandbox.kubernetes.stubs import csi_pb2, pluginregistration_pb2
 from sandbox.nodes import filesystems, loops
@@ -25,9 +27,9 @@ from sandbox.nodes.volumes import GIB, VolumeFiles
 
 csi: Any = csi_pb2
 registration: Any = pluginregistration_pb2
-DRIVER = "ebs.csi.aws.com"
-_ZONE = "topology.ebs.csi.aws.com/zone"
 _PARALLEL_CALLS = 8
+# Held by whoever gives a name in /dev or takes it away.
+_names = threading.Lock()
 
 log = logging.getLogger("csi")
 
@@ -76,15 +78,19 @@ class NodeDriver:
                 with loops.attached(image) as loop:
                     device = _device(volume.device, loop)
                     filesystems.mount_device(device, target, wanted.fs_type or "ext4", wanted.mount_flags)
+            else:
+                # Who mounted it may have been killed before he was done.
+                filesystems.complete(target)
         return csi.NodeStageVolumeResponse()
 
     def _unstage(self, request: Any, _seconds: float) -> Any:
         demand(volume_id=request.volume_id, staging_target_path=request.staging_target_path)
         target = Path(request.staging_target_path)
         found = filesystems.mounted(target)
-        filesystems.unmount(target)
         if found is not None:
-            Path(found[0]).unlink(missing_ok=True)
+            # As long as it is mounted, its number cannot be another volume's.
+            _remove_name(found)
+        filesystems.unmount(target)
         # Only when the disk is gone may EC2 detach it.
         self._files.must_be_free(request.volume_id)
         return csi.NodeUnstageVolumeResponse()
@@ -174,7 +180,7 @@ class NodeDriver:
         return csi.NodeGetInfoResponse(
             node_id=self._plan.instance_id,
             max_volumes_per_node=self._plan.most_volumes,
-            accessible_topology=csi.Topology(segments={_ZONE: self._plan.zone}),
+            accessible_topology=csi.Topology(segments={DRIVER_ZONE: self._plan.zone}),
         )
 
 
@@ -220,9 +226,18 @@ def main() -> None:
 def _device(name: str, loop: loops.Loop) -> Path:
     """The disk under the name that EC2 gave it, in this node's own /dev."""
     path = Path("/dev") / Path(name).name
-    path.unlink(missing_ok=True)
-    os.mknod(path, 0o060600, loop.device)
+    with _names:
+        path.unlink(missing_ok=True)
+        os.mknod(path, 0o060600, loop.device)
     return path
+
+
+def _remove_name(mount: filesystems.Mount) -> None:
+    """Take the name of a disk away, unless it is another's: EC2 gives a name anew after a forced detach."""
+    name = Path(mount.name)
+    with _names, suppress(FileNotFoundError):
+        if name.stat().st_rdev == mount.device:
+            name.unlink()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ REAL_TAG = "sandbox:node"
 REAL_VALUE = "real"
 _VERSION = "2016-11-15"
 # EC2 counts a Nitro instance's network interface and root disk against the 28 it can attach at most.
+_SHARED_LIMIT_TAKEN = 2
 _DEFAULT_ATTACHMENTS = 28
 
 
@@ -101,11 +102,11 @@ class Ec2:
     def attachments_of(self, instance_type: str) -> int:
         """How many data volumes an instance type takes."""
         answer = self._ask("DescribeInstanceTypes", {"InstanceType.1": instance_type})
-        info = answer.find("instanceTypeSet/item/ebsInfo")
-        if info is None:
-            return _DEFAULT_ATTACHMENTS - 2
-        most = int(info.findtext("maximumEbsAttachments", str(_DEFAULT_ATTACHMENTS)))
-        return most - (1 if info.findtext("attachmentLimitType") == "dedicated" else 2)
+        limits = "instanceTypeSet/item/ebsInfo"
+        return data_volumes(
+            answer.findtext(f"{limits}/maximumEbsAttachments"),
+            answer.findtext(f"{limits}/attachmentLimitType"),
+        )
 
     def terminate(self, instance_id: str) -> None:
         """End an instance for good."""
@@ -155,6 +156,13 @@ class Ec2:
             "Authorization": f"AWS4-HMAC-SHA256 Credential={self._key_id}/{scope}, "
             f"SignedHeaders=content-type;host;x-amz-date, Signature={signature}",
         }
+
+
+def data_volumes(most: str | int | None, limit: str | None) -> int:
+    """How many data volumes an instance type takes that can attach so many disks, under such a limit."""
+    # A limit for disks alone counts only the root disk against it.
+    taken = 1 if limit == "dedicated" else _SHARED_LIMIT_TAKEN
+    return int(_DEFAULT_ATTACHMENTS if most is None else most) - taken
 
 
 def _instance(item: ElementTree.Element) -> Instance:

@@ -9,9 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sandbox import guard
 from sandbox.errors import NotThere, SandboxError
-from sandbox.layout import Layout
+from sandbox.layout import Layout, read_memory
 from sandbox.nodes.machine import Machine, machines
+from sandbox.nodes.setting import setting_of
+from sandbox.processes import Processes
+from sandbox.progress import Silence
 from sandbox.services import environment
 
 _PATIENCE_SECONDS = 60.0
@@ -54,6 +58,7 @@ def reboot(layout: Layout, node: str) -> NodeState:
     """Switch a node off if it is on, and on again; returns when its kubelet answers."""
 
     def act(machine: Machine) -> None:
+        _refuse_unless_it_runs(layout, machine)
         machine.switch_off()
         machine.crashed.unlink(missing_ok=True)
         machine.plan.kubelet_held.unlink(missing_ok=True)
@@ -101,9 +106,29 @@ EFFECTS: dict[str, Callable[[Layout, str], NodeState]] = {
 
 def _on(layout: Layout, node: str, act: Callable[[Machine], None]) -> NodeState:
     machine = _find(layout, node)
-    with machine.alone():
-        act(machine)
+    # `down` must not come in between: it would leave what a fault brings up.
+    with guard.alone(layout, Silence()):
+        if Processes(layout).find("hypervisor") is None:
+            raise SandboxError(
+                f"Sandbox {layout.name} does not run, or not whole.",
+                f"Bring it up: `supergiant sandbox up --name {layout.name}`.",
+            )
+        with machine.alone():
+            act(machine)
     return _state(machine)
+
+
+def _refuse_unless_it_runs(layout: Layout, machine: Machine) -> None:
+    memory = read_memory(layout)
+    assert memory is not None, "a sandbox that runs remembers"
+    known = {instance.id: instance for instance in setting_of(layout, memory).ec2().real_instances()}
+    instance = known.get(machine.plan.instance_id)
+    if instance is None or not instance.has_power:
+        state = instance.state if instance else "gone"
+        raise SandboxError(
+            f"EC2 says that {machine.plan.instance_id} is {state}: it has no power to boot with.",
+            "Start the instance with EC2's StartInstances; the node follows.",
+        )
 
 
 def _find(layout: Layout, node: str) -> Machine:

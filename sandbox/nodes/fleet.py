@@ -1,17 +1,20 @@
 """All real nodes of a sandbox at once: what `sandbox.lifecycle` does before they start and after they have ended."""
 
 import time
+from datetime import datetime
 from pathlib import Path
 
 from sandbox.errors import SandboxError
-from sandbox.layout import Layout, read_memory
+from sandbox.kubernetes.api import Api
+from sandbox.layout import Layout
 from sandbox.nodes import cgroups, images, links, loops
 from sandbox.nodes.machine import machines
-from sandbox.nodes.network import Network
 from sandbox.progress import Progress
 
 _PATIENCE_SECONDS = 15.0
 _PERIOD_SECONDS = 0.05
+_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+_CSI_NODES = "/apis/storage.k8s.io/v1/csinodes"
 
 
 def prepare(layout: Layout, progress: Progress) -> None:
@@ -26,6 +29,27 @@ def prepare(layout: Layout, progress: Progress) -> None:
             machine.mend()
 
 
+def not_serving(layout: Layout, api: Api) -> dict[str, str]:
+    """The nodes that do not do their work (yet), by name, with the reason. Kubernetes alone cannot tell: it believes
+    for 40 seconds that a dead node is Ready."""
+    leases = {it["metadata"]["name"]: it["spec"].get("renewTime", "") for it in api.items(_LEASES)}
+    having_driver = {it["metadata"]["name"] for it in api.items(_CSI_NODES) if it["spec"]["drivers"]}
+    found = dict[str, str]()
+    for machine in machines(layout):
+        name, since = machine.plan.name, machine.on_since()
+        if since is None:
+            found[name] = f"it has no power; see {machine.log}"
+        elif not machine.kubelet_answers():
+            found[name] = f"its kubelet does not answer; see {machine.plan.log('kubelet')}"
+        elif not leases.get(name) or datetime.fromisoformat(leases[name]).timestamp() < since:
+            found[name] = (
+                machine.why_silent() or f"its kubelet does not report; see {machine.plan.log('kubelet')}"
+            )
+        elif name not in having_driver:
+            found[name] = f"its CSI driver is not known yet; see {machine.plan.log('csi')}"
+    return found
+
+
 def switch_off(layout: Layout) -> None:
     """End every node, whatever state it is in."""
     for machine in machines(layout):
@@ -34,15 +58,11 @@ def switch_off(layout: Layout) -> None:
 
 def clear_up(layout: Layout) -> None:
     """After every process has ended: leave no disk, link or cgroup of the sandbox on the machine."""
-    try:
-        memory = read_memory(layout)
-    except SandboxError:
-        return
-    if memory is None or not memory.real_nodes:
-        return
-    network = Network(memory.network)
-    links.remove_all(network, layout.folder)
-    cgroups.remove(network.cgroup_prefix, whole_name=False)
+    # Not by what the sandbox remembers, which may be damaged: the link to its switch says whose it is.
+    if layout.nodes.exists():
+        for network in links.networks_of(layout.folder):
+            cgroups.remove(network.cgroup_prefix, whole_name=False)
+            links.remove_all(network)
     _await_no_disks(layout.volumes)
 
 

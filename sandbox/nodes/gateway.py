@@ -18,6 +18,8 @@ from sandbox.nodes import links
 from sandbox.nodes.network import Network, holds
 
 _CHUNK_BYTES = 64 * 1024
+# Where connections of nodes and pods seem to come from, so that servers can tell them from the machine's own.
+FROM_NODES = "127.0.0.2"
 # Idle seconds, seconds between probes, probes: a dead caller is noticed within a minute.
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
 
@@ -44,7 +46,9 @@ class _Forwarder:
             return
         _notice_death(writer)
         try:
-            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._port)
+            target_reader, target_writer = await asyncio.open_connection(
+                "127.0.0.1", self._port, local_addr=(FROM_NODES, 0)
+            )
         except OSError:
             # As a port nobody listens on: the caller's own patience decides.
             _reset(writer)
@@ -108,7 +112,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(message)s")
     network = Network(arguments.octet)
-    links.ensure_bridge(network, arguments.folder)
+    links.ensure_switch(network, arguments.folder)
     asyncio.run(_main(network, arguments.port))
 
 

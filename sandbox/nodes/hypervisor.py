@@ -7,20 +7,19 @@ the difference; it remembers nothing that is not in a file, and nodes outlive it
 import argparse
 import json
 import logging
-import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sandbox.errors import SandboxError
 from sandbox.layout import Layout, read_memory, write_private
 from sandbox.nodes import links
 from sandbox.nodes.ec2 import Ec2, Ec2Error, Instance
-from sandbox.nodes.machine import Machine, machines
+from sandbox.nodes.machine import Machine, machines, make_room
 from sandbox.nodes.network import MOST_NODES, Network
 from sandbox.nodes.plan import NodePlan
 from sandbox.nodes.setting import Setting, setting_of
@@ -82,11 +81,17 @@ class Hypervisor:
             del known[instance_id]
         elif not instance.has_power and instance.state != "pending":
             self._switch_off(known[instance_id])
+        elif known[instance_id].crashed.exists() and known[instance_id].is_on():
+            # Whoever crashed it was interrupted.
+            with known[instance_id].alone():
+                known[instance_id].switch_off(losing_data=True)
 
     def _switch_on(self, machine: Machine) -> None:
-        if machine.is_on() or machine.crashed.exists():
+        if machine.crashed.exists() or (machine.is_on() and not machine.is_half_made()):
             return
         with machine.alone():
+            if machine.is_half_made():
+                machine.switch_off()
             if not machine.is_on() and not machine.crashed.exists():
                 machine.switch_on(self._surroundings)
                 log.info("switched %s on (%s)", machine.plan.name, machine.plan.instance_id)
@@ -112,10 +117,7 @@ class Hypervisor:
             raise SandboxError(f"A sandbox has {MOST_NODES} real nodes at most.")
         if instance.type not in self._limits:
             self._limits[instance.type] = self._ec2.attachments_of(instance.type)
-        folder = self._layout.nodes / str(number)
-        # What a machine of the same number could not take with it is no business of this one.
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_room(self._layout, self._network, number)
         plan = self._setting.plan(self._layout, instance, number, self._limits[instance.type])
         plan.write()
         return plan
@@ -133,7 +135,7 @@ class Hypervisor:
 def _noted(problems: list[str]) -> Iterator[None]:
     try:
         yield
-    except (SandboxError, OSError) as error:
+    except (Ec2Error, SandboxError, OSError) as error:
         problems.append(str(error))
 
 
@@ -154,19 +156,21 @@ def main() -> None:
         signal.signal(number, lambda *_: asked.set())
     tidied, complaint = time.monotonic(), ""
     while not asked.wait(_PERIOD_SECONDS):
-        running, problem = 0, ""
-        try:
+        running, problems = 0, list[str]()
+        with _noted(problems):
             running = hypervisor.look()
-            if time.monotonic() - tidied > _TIDY_SECONDS:
+        if time.monotonic() - tidied > _TIDY_SECONDS:
+            with _noted(problems):
                 hypervisor.tidy()
-                tidied = time.monotonic()
-        except (Ec2Error, SandboxError, OSError) as error:
-            problem = str(error)
+            tidied = time.monotonic()
+        problem = "; ".join(problems)
         if problem != complaint:
             log.warning(problem or "all is well again")
             complaint = problem
         health = {"at": time.time(), "problem": problem, "running_nodes": running}
-        write_private(layout.hypervisor_health, json.dumps(health))
+        # On a full disk the old news grows stale, which `status` tells.
+        with suppress(OSError):
+            write_private(layout.hypervisor_health, json.dumps(health))
 
 
 if __name__ == "__main__":

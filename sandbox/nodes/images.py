@@ -11,7 +11,9 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from sandbox.nodes.configuration import PAUSE_IMAGE
 from sandbox.progress import Progress
 
 _ELF = b"\x7fELF"
+_UNUSED_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ def image(name: str, progress: Progress, environ: Mapping[str, str] = os.environ
         raise SandboxError(f"There is no image {name!r}.", f"There are: {', '.join(RECIPES)}.")
     folder = cache_folder(environ)
     folder.mkdir(parents=True, exist_ok=True)
+    # Tells who removes old folders that this one is in use.
+    os.utime(folder)
     target = folder / f"{name}.tar"
     if target.exists():
         return target
@@ -103,6 +108,7 @@ def image(name: str, progress: Progress, environ: Mapping[str, str] = os.environ
             with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as new:
                 _make(RECIPES[name], Path(new))
                 os.replace(Path(new) / "image.tar", target)
+            _remove_unused(folder.parent)
     return target
 
 
@@ -129,6 +135,15 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     sources = [Path(__file__).with_name(name) for name in ("images.py", "archive.py", "packages.py")]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources) + PAUSE_IMAGE.encode())
     return base / "supergiant" / "images" / digest.hexdigest()[:16]
+
+
+def _remove_unused(caches: Path) -> None:
+    """Every change of the recipes begins a new folder: those go that no version of them has used for long."""
+    for cache in caches.iterdir():
+        # Another version may remove them at the same time.
+        with suppress(FileNotFoundError):
+            if time.time() - cache.stat().st_mtime > _UNUSED_SECONDS:
+                shutil.rmtree(cache, ignore_errors=True)
 
 
 def _linked(new: Path, archive: Path) -> bool:

@@ -34,6 +34,16 @@ _DEVICES = {
     "loop-control": (10, 237, 0o600),
 }
 
+# What a kubelet (1.37) wants of the kernel, below /proc/sys.
+_KUBELETS_SETTINGS = {
+    "kernel/keys/root_maxbytes": 25_000_000,
+    "kernel/keys/root_maxkeys": 1_000_000,
+    "kernel/panic": 10,
+    "kernel/panic_on_oops": 1,
+    "vm/overcommit_memory": 1,
+    "vm/panic_on_oom": 0,
+}
+
 
 def main() -> None:
     """Never returns: a node ends by losing power."""
@@ -81,8 +91,6 @@ class Keeper:
             ],
         )
         self._pids[pid] = name
-        if name == "kubelet":
-            Path("/run/kubelet.pid").write_text(str(pid))
 
     def keep(self) -> None:
         """Start what does not run, for ever."""
@@ -141,6 +149,20 @@ def _mounts(plan: NodePlan) -> None:
         _run("mount", "--bind", str(own), inside)
     for folder in ("/var/lib/kubelet", "/var/lib/containerd", "/var/lib/cni"):
         Path(folder).mkdir(exist_ok=True)
+    _keep_the_kernel_as_it_is()
+
+
+def _keep_the_kernel_as_it_is() -> None:
+    """A kubelet sets what belongs to the whole machine, such as to reboot after an oops. It reads first, and here it
+    reads that all is as it wants."""
+    folder = Path("/run/kernel-settings")
+    folder.mkdir()
+    for path, value in _KUBELETS_SETTINGS.items():
+        setting = Path("/proc/sys", path)
+        if setting.exists():
+            shown = folder / path.replace("/", ".")
+            shown.write_text(f"{value}\n")
+            _run("mount", "--bind", str(shown), str(setting))
 
 
 def _drop_foreign_mounts(needed: Iterable[str]) -> None:
@@ -185,7 +207,8 @@ def _network(plan: NodePlan) -> None:
     ip("link", "set", "eth0", "up")
     peers = (number for number in range(1, MOST_NODES + 1) if number != plan.number)
     routes = [f"route replace {network.pods_of(number)} via {network.node(number)}" for number in peers]
-    ip("-batch", "-", standard_input="\n".join([f"route replace default via {network.host}", *routes]))
+    # No default route: what does not come from the sandbox's own network gets no answer.
+    ip("-batch", "-", standard_input="\n".join([f"route replace {network.all} via {network.host}", *routes]))
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
 
 

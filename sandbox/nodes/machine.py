@@ -10,15 +10,17 @@ import shutil
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sandbox.errors import SandboxError
+from sandbox.errors import NotThere, SandboxError
 from sandbox.layout import Layout
 from sandbox.nodes import cgroups, links, loops
+from sandbox.nodes.network import Network
 from sandbox.nodes.plan import NodePlan, read_plan
 from sandbox.processes import Command, Processes, Running
 
@@ -60,14 +62,50 @@ class Machine:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Inside, nobody else changes this node."""
-        with (self.plan.home / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        """Inside, nobody else changes this node; NotThere if it has gone, or its number is another's by now."""
+        path = self.plan.home / "lock"
+        while True:
+            try:
+                with path.open("w") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    # The folder goes with the node, and whoever waited holds a lock that nobody else will ask for.
+                    if not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                        continue
+                    if read_plan(self.plan.home / "node.json").instance_id != self.plan.instance_id:
+                        raise NotThere(f"Node {self.plan.name} is gone.")
+                    yield
+                    return
+            except FileNotFoundError as error:
+                if self.plan.home.exists():
+                    raise
+                raise NotThere(f"Node {self.plan.name} is gone.") from error
 
     def is_on(self) -> bool:
         """Whether it has power."""
         return self._processes.find(self.process_name) is not None
+
+    def on_since(self) -> float | None:
+        """When it was switched on, in seconds since the epoch; None without power."""
+        running = self._processes.find(self.process_name)
+        return running.started_at if running else None
+
+    def why_silent(self) -> str:
+        """What keeps it from reaching the API server, in a sentence; empty if nothing does."""
+        pid, address = self.first_pid(), (self.plan.network.host, self.plan.kube_port)
+        if pid is None:
+            return ""
+        reach = f"import socket; socket.create_connection({address!r}, 2)"
+        inside = ("nsenter", "--target", str(pid), "--net", sys.executable, "-c", reach)
+        if subprocess.run(inside, capture_output=True, check=False).returncode == 0:
+            return ""
+        return (
+            f"it cannot reach this machine at {address[0]}:{address[1]}; if a firewall runs here (firewalld, ufw), it "
+            f"must let in what comes from the interface {self.plan.network.switch}"
+        )
+
+    def is_half_made(self) -> bool:
+        """Whether it has power and no cable, because whoever switched it on did not come to lay it."""
+        return self.is_on() and not links.is_plugged_in(self.plan.network, self.plan.number)
 
     def first_pid(self) -> int | None:
         """The machine's pid of the node's first process."""
@@ -85,8 +123,13 @@ class Machine:
         program = (sys.executable, "-P", "-m", "sandbox.nodes.init", str(plan.write()))
         command = Command(self.process_name, ("unshare", *_NAMESPACES, *program), environment)
         self._processes.start(command)
-        pid = self._until_first_process()
-        links.plug_in(plan.network, plan.number, pid, connected=not self.cut_off.exists())
+        try:
+            pid = self._until_first_process()
+            links.plug_in(plan.network, plan.number, pid, connected=not self.cut_off.exists())
+        except BaseException:
+            # Without its cable it would wait for a minute and then begin again.
+            self.switch_off()
+            raise
 
     def switch_off(self, losing_data: bool = False) -> None:
         """Take its power away. What was written but not yet on the disks is lost if that is asked for."""
@@ -160,6 +203,10 @@ class Machine:
                 program = Path(os.readlink(f"/proc/{child}/exe"))
                 if program == Path(self.plan.kubelet).resolve():
                     os.kill(child, signal.SIGKILL)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        # Its sockets are closed a moment after the signal.
+        while self.kubelet_answers() and time.monotonic() < deadline:
+            time.sleep(_PERIOD_SECONDS)
 
     def _until_first_process(self) -> int:
         deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -179,9 +226,27 @@ def machines(layout: Layout) -> list[Machine]:
     return sorted(found, key=lambda machine: machine.plan.number)
 
 
+def make_room(layout: Layout, network: Network, number: int) -> Path:
+    """An empty folder for a new node of this number. What another one left there, perhaps running and with a file
+    that this version cannot read, is ended first."""
+    Processes(layout).kill(f"node-{number}")
+    links.unplug(network, number)
+    cgroups.remove(network.cgroup(number))
+    folder = layout.nodes / str(number)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return folder
+
+
 def _shut_file_systems_down(pid: int) -> None:
     """Stop all writing to the disks of a node, at once and for good."""
-    for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines():
+    try:
+        lines = Path(f"/proc/{pid}/mountinfo").read_text().splitlines()
+    except OSError:
+        # It lost its power a moment ago by other means.
+        return
+    for line in lines:
         fields = line.split()
         major, kind = fields[2].partition(":")[0], fields[fields.index("-") + 1]
         if int(major) != loops.MAJOR or kind not in ("ext4", "xfs"):

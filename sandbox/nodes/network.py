@@ -17,8 +17,8 @@ from sandbox.errors import SandboxError
 # Outside of what kwok and most private networks and virtual machines use.
 _OCTETS = range(130, 230)
 _WHOLE = IPv4Network("10.0.0.0/8")
-# Each costs about 250 MiB: a machine's memory ends before this does.
-MOST_NODES = 32
+# Each costs about 250 MiB of memory, and 7 of the 128 inotify instances that a user has by default.
+MOST_NODES = 12
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class Network:
     octet: int
 
     @property
-    def bridge(self) -> str:
-        """The switch that the nodes hang on; a name of a link has 15 characters at most."""
+    def switch(self) -> str:
+        """What the nodes hang on: the name of its namespace, and of this machine's link to it. A name of a link has
+        15 characters at most."""
         return f"sg{self.octet}"
 
     @property
@@ -47,6 +48,11 @@ class Network:
         """The pods of all nodes. The machine's own address is none of them, or answers to its calls of a ClusterIP
         would come from the pod itself and not the way that they went."""
         return f"10.{self.octet}.64.0/18"
+
+    @property
+    def all(self) -> str:
+        """Everything of the sandbox, and nothing else."""
+        return f"10.{self.octet}.0.0/16"
 
     @property
     def inside(self) -> str:
@@ -72,7 +78,7 @@ class Network:
         return f"10.{self.octet}.{64 + number}.0/24"
 
     def link(self, number: int) -> str:
-        """The machine's end of the cable to a node."""
+        """The switch's end of the cable to a node."""
         return f"sg{self.octet}n{number}"
 
     def cgroup(self, number: int) -> str:

@@ -47,7 +47,7 @@ def sandbox() -> None:
 )
 @click.option(
     "--real-nodes",
-    type=click.IntRange(0, 32),
+    type=click.IntRange(0, 12),
     help="At least so many real nodes, spread over the zones: kubelet, containers and disks that hold data. "
     "Needs root and Debian's containerd, which is installed (none at first, later as it was).",
 )

@@ -153,7 +153,8 @@ def _in_words(picture: Json, words: dict[str, str]) -> Json:
     for name, word in words.items():
         text = re.sub(rf"(?<![a-z0-9]){re.escape(name)}(?![a-z0-9])", word, text)
     text = re.sub(r"(db-\d+-[a-z]+)-[0-9a-f]{6}\b", r"\1-HASH", text)
-    # The revision of a pod's template is a hash over it, and so over the claim's name.
-    text = re.sub(r"(db-\d+)-[0-9a-f]{8,10}\b", r"\1-REVISION", text)
+    # The revision of a pod's template is a hash over it, and so over the claim's name: a number of 32 bits with other
+    # digits, mostly ten of them and now and then fewer.
+    text = re.sub(r"(db-\d+)-[bcdf4-9]{4,10}\b", r"\1-REVISION", text)
     replaced: Json = json.loads(text)
     return replaced

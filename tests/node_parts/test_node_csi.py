@@ -46,20 +46,24 @@ class Computer:
     """Mounts and disks of a machine as the driver sees them."""
 
     def __init__(self) -> None:
-        self.mounts = dict[Path, tuple[str, str]]()
+        self.mounts = dict[Path, filesystems.Mount]()
         self.in_use = list[loops.Loop]()
         self.done = list[str]()
         self.refusal: Refused | None = None
 
-    def mounted(self, target: Path) -> tuple[str, str] | None:
+    def mounted(self, target: Path) -> filesystems.Mount | None:
         return self.mounts.get(target)
 
     def mount_device(self, device: Path, target: Path, wanted: str, flags: list[str]) -> None:
         if self.refusal:
             raise self.refusal
-        self.mounts[target] = (str(device), wanted)
+        self.mounts[target] = filesystems.Mount(str(device), wanted, loops.Loop(9).device)
         self.in_use.append(loops.Loop(9))
         self.done.append(f"mount {wanted} {','.join(flags)}".strip())
+
+    def complete(self, target: Path) -> None:
+        assert target in self.mounts
+        self.done.append("complete")
 
     def unmount(self, target: Path) -> None:
         if self.mounts.pop(target, None):
@@ -78,7 +82,7 @@ class Computer:
 @pytest.fixture
 def computer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Computer:
     computer = Computer()
-    for name in ("mounted", "mount_device", "unmount", "bind"):
+    for name in ("mounted", "mount_device", "complete", "unmount", "bind"):
         monkeypatch.setattr(filesystems, name, getattr(computer, name))
     monkeypatch.setattr(filesystems, "grow_mounted", lambda target: computer.done.append(f"grow {target}"))
     monkeypatch.setattr(loops, "attached", computer.attached)
@@ -160,10 +164,10 @@ def test_a_volume_without_a_kind_gets_ext4(call: Call, computer: Computer) -> No
     assert computer.done == ["mount ext4"]
 
 
-def test_a_call_that_comes_again_changes_nothing(call: Call, computer: Computer) -> None:
+def test_a_call_that_comes_again_completes_what_a_killed_one_began(call: Call, computer: Computer) -> None:
     for _ in range(2):
         stage(call)
-    assert computer.done == ["mount xfs"]
+    assert computer.done == ["mount xfs", "complete"]
 
 
 def test_a_volume_that_ec2_says_is_elsewhere_or_nowhere_is_not_touched(
@@ -245,6 +249,21 @@ def test_a_volume_is_let_go_only_when_its_disk_is_gone(
     call("NodeUnstageVolume", volume_id=VOLUME, staging_target_path=STAGED)
 
 
+@pytest.mark.parametrize(("is_its_own", "left"), [(True, []), (False, ["xvdba"])])
+def test_a_volume_that_is_let_go_takes_its_name_away_but_not_that_of_another(
+    call: Call, computer: Computer, tmp_path: Path, is_its_own: bool, left: list[str]
+) -> None:
+    folder = tmp_path / "dev"
+    folder.mkdir()
+    name = folder / "xvdba"
+    name.touch()
+    device = name.stat().st_rdev if is_its_own else loops.Loop(9).device
+    computer.mounts[Path(STAGED)] = filesystems.Mount(str(name), "xfs", device)
+    for _ in range(2):
+        call("NodeUnstageVolume", volume_id=VOLUME, staging_target_path=STAGED)
+        assert [it.name for it in folder.iterdir()] == left
+
+
 def test_a_grown_volume_is_grown_from_its_file_to_its_file_system(
     call: Call, computer: Computer, ec2: FakeEc2, plan: NodePlan
 ) -> None:
@@ -259,7 +278,7 @@ def test_a_grown_volume_is_grown_from_its_file_to_its_file_system(
 def test_the_fill_level_is_what_the_file_system_says(call: Call, computer: Computer, tmp_path: Path) -> None:
     with refusal("NOT_FOUND"):
         call("NodeGetVolumeStats", volume_id=VOLUME, volume_path=str(tmp_path))
-    computer.mounts[tmp_path] = ("/dev/xvdba", "ext4")
+    computer.mounts[tmp_path] = filesystems.Mount("/dev/xvdba", "ext4", loops.Loop(9).device)
     bytes_used, inodes = call("NodeGetVolumeStats", volume_id=VOLUME, volume_path=str(tmp_path)).usage
     found = os.statvfs(tmp_path)
     assert bytes_used.unit == csi.VolumeUsage.BYTES

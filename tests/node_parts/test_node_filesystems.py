@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.kubernetes.rpc import Refused
-from sandbox.nodes import filesystems, loops
-from tests.node_parts.conftest import why_no_disks
+from sandbox.nodes import filesystems, growing, loops
+from tests.node_parts.conftest import soon, why_no_disks
 
 with_disks = pytest.mark.skipif(bool(why_no_disks()), reason=why_no_disks())
 MIB = 1024**2
@@ -65,7 +66,8 @@ def test_a_blank_disk_gets_a_file_system_and_keeps_what_is_written(
             (target / "file").write_text("kept")
             told = filesystems.mounted(target)
             assert told is not None
-            assert told[1] == kind
+            assert told.kind == kind
+            assert told.device == device.stat().st_rdev
         assert filesystems.kind_on(device) == kind
         with mounted(device, tmp_path / "mnt", kind) as target:
             assert (target / "file").read_text() == "kept"
@@ -103,6 +105,106 @@ def test_a_mounted_file_system_grows_or_says_who_lets_it_not(
         else:
             filesystems.grow_mounted(target)
             assert capacity(target) > 1.7 * before
+
+
+@with_disks
+@both
+def test_a_mounted_file_system_that_is_as_big_as_its_disk_needs_no_privilege(
+    disk_folder: Path, tmp_path: Path, kind: str
+) -> None:
+    with disk(disk_folder, SMALL[kind]) as device, mounted(device, tmp_path / "mnt", kind) as target:
+        before = capacity(target)
+        filesystems.grow_mounted(target)
+        assert capacity(target) == before
+
+
+@with_disks
+@pytest.mark.parametrize("other_size", [300 * MIB, 900 * MIB])
+def test_a_disk_whose_name_another_volume_got_grows_and_the_other_does_not(
+    disk_folder: Path, tmp_path: Path, other_size: int
+) -> None:
+    with (
+        disk(disk_folder, SMALL["xfs"]) as device,
+        mounted(device, tmp_path / "mnt", "xfs") as target,
+        disk(disk_folder, other_size, "vol-2.img") as other,
+        mounted(other, tmp_path / "other", "xfs") as its_target,
+    ):
+        # As after a forced detach.
+        device.unlink()
+        os.mknod(device, 0o060600, other.stat().st_rdev)
+        before = capacity(its_target)
+        os.truncate(disk_folder / "vol-1.img", 2 * SMALL["xfs"])
+        loops.refresh_size(loops.of(disk_folder / "vol-1.img")[0])
+        filesystems.grow_mounted(target)
+        assert 1.7 * SMALL["xfs"] < capacity(target) < 2 * SMALL["xfs"]
+        assert capacity(its_target) == before
+
+
+@with_disks
+def test_an_xfs_that_was_mounted_by_somebody_killed_before_it_grew_is_grown(
+    disk_folder: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "mnt"
+    with disk(disk_folder, SMALL["xfs"]) as device, mounted(device, target, "xfs"):
+        before = capacity(target)
+    with disk(disk_folder, 2 * SMALL["xfs"]) as device:
+        filesystems.run("mount", "-t", "xfs", "-o", "nouuid,ro", str(device), str(target))
+        try:
+            filesystems.complete(target)
+            assert capacity(target) == before
+            filesystems.run("mount", "-o", "remount,rw", str(target))
+            for _ in range(2):
+                filesystems.complete(target)
+                assert capacity(target) > 1.7 * before
+        finally:
+            filesystems.unmount(target)
+
+
+@with_disks
+@both
+def test_a_disk_stays_its_volumes_as_long_as_a_program_works_on_it_whose_driver_was_killed(
+    disk_folder: Path, tmp_path: Path, kind: str
+) -> None:
+    image, begun, end = disk_folder / "vol-1.img", tmp_path / "begun", tmp_path / "end"
+    image.touch()
+    os.truncate(image, SMALL[kind])
+    os.mkfifo(end)
+    slow = tmp_path / "programs" / f"mkfs.{kind}"
+    slow.parent.mkdir()
+    slow.write_text(f"#!/bin/sh\ntouch {begun}\nread line < {end}\n")
+    slow.chmod(0o755)
+    program = (
+        "import os, sys; from pathlib import Path; from sandbox.nodes import filesystems, loops\n"
+        "with loops.attached(Path(sys.argv[1])) as loop:\n"
+        "    os.mknod(sys.argv[2], 0o060600, loop.device)\n"
+        "    filesystems.mount_device(Path(sys.argv[2]), Path(sys.argv[2] + '-mnt'), sys.argv[3], ())\n"
+    )
+    command = [sys.executable, "-c", program, image, tmp_path / "device", kind]
+    path = f"{slow.parent}:{os.environ['PATH']}"
+    with subprocess.Popen(command, env={**os.environ, "PATH": path}) as driver:
+        assert soon(begun.exists)
+        driver.kill()
+    try:
+        assert len(loops.of(image)) == 1
+    finally:
+        end.write_text("now\n")
+    assert soon(lambda: loops.of(image) == [])
+
+
+@with_disks
+@pytest.mark.parametrize("wanted", ["ext4", "xfs"])
+def test_an_xfs_whose_making_was_cut_short_is_made_anew(
+    disk_folder: Path, tmp_path: Path, wanted: str
+) -> None:
+    with disk(disk_folder, SMALL["xfs"]) as device:
+        filesystems.run("mkfs.xfs", "-q", str(device))
+        assert filesystems.kind_on(device) == "xfs"
+        # What mkfs.xfs writes first and takes back last.
+        filesystems.run("xfs_db", "-x", "-c", "sb 0", "-c", "write inprogress 1", str(device))
+        assert filesystems.kind_on(device) == ""
+        with mounted(device, tmp_path / "mnt", wanted) as target:
+            (target / "file").write_text("kept")
+        assert filesystems.kind_on(device) == wanted
 
 
 @with_disks
@@ -217,15 +319,11 @@ def test_a_copy_of_an_xfs_disk_can_be_mounted_beside_its_source(disk_folder: Pat
 def test_an_xfs_that_cannot_grow_is_not_left_mounted_as_if_it_had(
     disk_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = filesystems.run
+    def fail_to_grow(*_: object) -> None:
+        raise OSError(5, "Input/output error")
 
-    def fail_to_grow(*command: str) -> str:
-        if command[0] == "xfs_growfs":
-            raise Refused("INTERNAL", "xfs_growfs: no")
-        return real(*command)
-
-    monkeypatch.setattr(filesystems, "run", fail_to_grow)
-    with disk(disk_folder, SMALL["xfs"]) as device, pytest.raises(Refused, match="xfs_growfs"):
+    monkeypatch.setattr(growing, "grow", fail_to_grow)
+    with disk(disk_folder, SMALL["xfs"]) as device, pytest.raises(Refused, match="cannot grow: Input/output"):
         filesystems.mount_device(device, tmp_path / "mnt", "xfs", ())
     assert filesystems.mounted(tmp_path / "mnt") is None
 
@@ -263,15 +361,33 @@ def test_a_volume_is_shown_to_a_pod_once_and_only_for_reading_if_so_wanted(
 
 
 @with_disks
+def test_a_volume_that_was_shown_by_somebody_killed_before_it_was_read_only_is_made_so(
+    disk_folder: Path, tmp_path: Path
+) -> None:
+    staged, reader = tmp_path / "staged", tmp_path / "reader"
+    with disk(disk_folder, SMALL["ext4"]) as device, mounted(device, staged, "ext4"):
+        reader.mkdir()
+        filesystems.run("mount", "--bind", str(staged), str(reader))
+        try:
+            for _ in range(2):
+                filesystems.bind(staged, reader, read_only=True)
+                with pytest.raises(OSError, match="Read-only"):
+                    (reader / "file").write_text("x")
+            (staged / "file").write_text("x")
+        finally:
+            filesystems.unmount(reader)
+
+
+@with_disks
 def test_a_volume_that_cannot_be_shown_for_reading_only_is_not_shown_at_all(
     disk_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = filesystems.run
 
-    def fail_to_remount(*command: str) -> str:
+    def fail_to_remount(*command: str, disk: int | None = None) -> str:
         if any("remount" in word for word in command):
             raise Refused("INTERNAL", "mount: no")
-        return real(*command)
+        return real(*command, disk=disk)
 
     monkeypatch.setattr(filesystems, "run", fail_to_remount)
     with disk(disk_folder, SMALL["ext4"]) as device, mounted(device, tmp_path / "staged", "ext4"):
@@ -303,9 +419,13 @@ def test_of_two_mounts_in_the_same_place_the_upper_one_is_told(tmp_path: Path) -
         "32 30 7:3 / /data/below rw,relatime - ext4 /dev/xvdbc rw\n"
         "33 30 7:4 / /a\\040place\\011here rw - ext4 /dev/xvdbd rw\n"
     )
-    assert filesystems.mounted(Path("/data"), table) == ("/dev/xvdbb", "xfs")
+    assert filesystems.mounted(Path("/data"), table) == filesystems.Mount(
+        "/dev/xvdbb", "xfs", os.makedev(7, 2)
+    )
     assert filesystems.mounted(Path("/dat"), table) is None
-    assert filesystems.mounted(Path("/a place\there"), table) == ("/dev/xvdbd", "ext4")
+    assert filesystems.mounted(Path("/a place\there"), table) == filesystems.Mount(
+        "/dev/xvdbd", "ext4", os.makedev(7, 4)
+    )
 
 
 def test_a_program_that_fails_is_refused_with_its_own_words() -> None:

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.errors import SandboxError
 from sandbox.layout import Layout
-from sandbox.nodes import hypervisor, links
+from sandbox.nodes import cgroups, hypervisor, links
 from sandbox.nodes.ec2 import Ec2Error, Instance, Volume
 from sandbox.nodes.hypervisor import Hypervisor
 from sandbox.nodes.network import Network
 from sandbox.nodes.plan import NodePlan, read_plan
 from sandbox.nodes.setting import Setting
 from sandbox.nodes.volumes import VolumeFiles
+from sandbox.processes import Processes
 
 
 class FakeEc2:
@@ -77,8 +79,12 @@ class FakeMachine:
         self._power.touch()
         self.switched.append(f"{self.plan.instance_id} on")
 
-    def switch_off(self) -> None:
+    def is_half_made(self) -> bool:
+        return self.is_on() and (self.plan.home / "no-cable").exists()
+
+    def switch_off(self, losing_data: bool = False) -> None:
         self._power.unlink(missing_ok=True)
+        (self.plan.home / "no-cable").unlink(missing_ok=True)
         self.switched.append(f"{self.plan.instance_id} off")
 
     def forget(self) -> None:
@@ -121,6 +127,8 @@ def new_hypervisor(
 
     monkeypatch.setattr(hypervisor, "Machine", FakeMachine)
     monkeypatch.setattr(hypervisor, "machines", machines)
+    monkeypatch.setattr(links, "unplug", lambda *_: None)
+    monkeypatch.setattr(cgroups, "remove", lambda _: None)
     pki = Path("/pki")
     setting = Setting(140, 31001, 31002, layout.aws_credentials, pki, "/bin/kubelet", "/bin/kube-proxy")
     return lambda: Hypervisor(layout, setting, ec2, {})  # type: ignore[arg-type]
@@ -309,3 +317,51 @@ def test_a_plan_holds_no_secret(watching: Hypervisor, ec2: FakeEc2, layout: Layo
     text = (home(layout, 1) / "node.json").read_text()
     assert "the-secret" not in text
     assert json.loads(text)["aws_credentials"] == str(layout.aws_credentials)
+
+
+def test_a_machine_without_a_cable_is_switched_on_anew(
+    watching: Hypervisor, ec2: FakeEc2, layout: Layout
+) -> None:
+    ec2.say("i-1", "running")
+    watching.look()
+    (home(layout, 1) / "no-cable").touch()
+    watching.look()
+    assert FakeMachine.switched == ["i-1 on", "i-1 off", "i-1 on"]
+
+
+def test_a_crash_that_was_interrupted_is_finished(watching: Hypervisor, ec2: FakeEc2, layout: Layout) -> None:
+    ec2.say("i-1", "running")
+    watching.look()
+    (home(layout, 1) / "crashed").touch()
+    watching.look()
+    assert FakeMachine.switched == ["i-1 on", "i-1 off"]
+
+
+def test_a_node_whose_plan_cannot_be_read_is_ended_before_another_takes_its_number(
+    watching: Hypervisor, ec2: FakeEc2, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = list[str]()
+    monkeypatch.setattr(Processes, "kill", lambda _, name: ended.append(name) is None)
+    monkeypatch.setattr(hypervisor, "machines", lambda _: [])
+    (home(layout, 1) / "var-lib").mkdir(parents=True)
+    (home(layout, 1) / "node.json").write_text("{}")
+    ec2.say("i-1", "running")
+    watching.look()
+    assert ended == ["node-1"]
+    assert not (home(layout, 1) / "var-lib").exists()
+
+
+def test_one_machine_that_cannot_start_holds_up_no_other(
+    watching: Hypervisor, ec2: FakeEc2, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def switch_on(machine: FakeMachine, _: Mapping[str, str]) -> None:
+        if machine.plan.instance_id == "i-1":
+            raise SandboxError("no cgroup")
+        FakeMachine.switched.append(machine.plan.instance_id)
+
+    monkeypatch.setattr(FakeMachine, "switch_on", switch_on)
+    ec2.say("i-1", "running")
+    ec2.say("i-2", "running")
+    with pytest.raises(SandboxError, match="no cgroup"):
+        watching.look()
+    assert FakeMachine.switched == ["i-2"]

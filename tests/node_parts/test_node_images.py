@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,24 @@ def test_what_a_killed_maker_left_is_removed_by_the_next(
     monkeypatch.setattr(images, "_make", lambda _, folder: (folder / "image.tar").write_bytes(b"new"))
     images.image("tools", Silence(), environ)
     assert not left.parent.exists()
+
+
+def test_caches_that_no_version_has_used_for_long_go_when_a_new_one_is_filled(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caches = images.cache_folder(environ).parent
+    monkeypatch.setattr(images, "_make", lambda _, folder: (folder / "image.tar").write_bytes(b"new"))
+    for name, days in (("long-ago", 8), ("lately", 6)):
+        (caches / name / "sub").mkdir(parents=True)
+        then = time.time() - days * 24 * 3600
+        os.utime(caches / name, (then, then))
+    images.image("tools", Silence(), environ)
+    mine = images.cache_folder(environ)
+    assert {it.name for it in caches.iterdir()} == {mine.name, "lately"}
+    # What is used stays, however long ago it was filled.
+    os.utime(mine, (0, 0))
+    images.image("tools", Silence(), environ)
+    assert time.time() - mine.stat().st_mtime < 60
 
 
 def test_every_recipe_can_hold_a_pod_and_names_a_version() -> None:

@@ -4,13 +4,15 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sandbox.errors import NotThere, SandboxError
 from sandbox.layout import Layout
-from sandbox.nodes import faults, loading
+from sandbox.nodes import faults, images, loading
+from sandbox.nodes.plan import NodePlan
 from sandbox.progress import Silence
 
 
@@ -40,7 +42,13 @@ def test_an_archive_in_the_oci_form_tells_its_name(tmp_path: Path) -> None:
     [
         ({"manifest": [{"RepoTags": None}]}, "names no image"),
         ({"other": {}}, "names no image"),
-        ({"manifest": "text"}, "is no archive of a container image"),
+        ({"manifest": "text"}, "its manifest.json is not what docker save writes"),
+        ({"manifest": ["text"]}, "its manifest.json is not what docker save writes"),
+        ({"manifest": [{"RepoTags": [7]}]}, "its manifest.json is not what docker save writes"),
+        ({"manifest": 7}, "its manifest.json is not what docker save writes"),
+        ({"index": []}, "names no image"),
+        ({"index": ["text"]}, "its index.json is not what an OCI tool writes"),
+        ({"index": {"manifests": [{"annotations": {"io.containerd.image.name": 7}}]}}, "an OCI tool writes"),
     ],
 )
 def test_an_archive_that_no_pod_could_ask_for_is_refused(
@@ -53,8 +61,42 @@ def test_an_archive_that_no_pod_could_ask_for_is_refused(
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_text("hello")
-    with pytest.raises(SandboxError, match="is no archive"):
+    with pytest.raises(SandboxError, match=r"is no archive.*not a whole tar file") as refusal:
         loading.references_of(tmp_path / "a.tar")
+    assert "\n" not in refusal.value.problem
+    with pytest.raises(SandboxError, match=r"is no archive.*Is a directory"):
+        loading.references_of(tmp_path)
+
+
+def test_a_manifest_that_is_no_json_is_told_in_plain_words(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("manifest.json"), io.BytesIO())
+    with pytest.raises(SandboxError, match=r"its manifest.json is not what docker save writes\."):
+        loading.references_of(tmp_path / "a.tar")
+
+
+def test_images_in_files_of_the_same_name_are_all_kept_and_a_newer_one_replaces_its_older(
+    tmp_path: Path, plan: NodePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = SimpleNamespace(plan=plan, first_pid=lambda: None)
+    monkeypatch.setattr(loading, "machines", lambda _: [machine])
+    layout = Layout("plain", tmp_path)
+
+    def kept(reference: str, folder: str) -> set[str]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        made = archive(tmp_path / folder / "image.tar", manifest=[{"RepoTags": [reference]}])
+        assert loading.load(layout, str(made), Silence()) == [reference]
+        return {name for it in layout.images.glob("*.tar") for name in loading.references_of(it)}
+
+    assert kept("one:1", "a") == {"one:1"}
+    assert kept("two:2", "b") == {"one:1", "two:2"}
+    assert kept("two:2", "a") == {"one:1", "two:2"}
+    assert len(list(layout.images.iterdir())) == 2
+    # The last part is the same, and so long that the name of a file could not hold it twice.
+    assert len(kept(f"here/{'x' * 100}:2", "a")) == 3
+    assert len(kept(f"there/{'x' * 100}:2", "a")) == 4
+    for name in images.RECIPES:
+        assert not (layout.images / f"{name}.tar").exists()
 
 
 def test_a_name_that_is_neither_image_nor_file_is_refused_with_the_known_names(tmp_path: Path) -> None:

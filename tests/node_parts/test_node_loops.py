@@ -5,14 +5,12 @@ import os
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sandbox.nodes import loops
-from tests.node_parts.conftest import why_no_disks
+from tests.node_parts.conftest import soon, why_no_disks
 
 pytestmark = pytest.mark.skipif(bool(why_no_disks()), reason=why_no_disks())
 MIB = 1024**2
@@ -27,14 +25,6 @@ def image(folder: Path, name: str = "vol-1.img", size: int = MIB) -> Path:
 
 def size_of(loop: loops.Loop) -> int:
     return int(Path(f"/sys/block/loop{loop.number}/size").read_text()) * 512
-
-
-def soon(reached: Callable[[], bool]) -> bool:
-    """The kernel lets go of a device after its last close, in its own time."""
-    deadline = time.monotonic() + 5
-    while not reached() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return reached()
 
 
 def test_a_file_becomes_a_disk_of_its_size_and_is_found_by_its_name(disk_folder: Path) -> None:

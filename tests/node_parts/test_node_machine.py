@@ -1,10 +1,12 @@
 """A node from the outside, without one: what its files mean, and what is undone when it is mended."""
 
+import dataclasses
 import fcntl
 from pathlib import Path
 
 import pytest
 
+from sandbox.errors import NotThere
 from sandbox.layout import Layout
 from sandbox.nodes import cgroups, links
 from sandbox.nodes.machine import Machine, machines
@@ -63,7 +65,18 @@ def test_mending_undoes_everything_that_was_broken_on_purpose(machine: Machine) 
     machine.mend()
 
 
+def test_who_waited_for_a_node_that_went_away_is_told_so(machine: Machine, plan: NodePlan) -> None:
+    plan.write()
+    dataclasses.replace(plan, instance_id="i-0another").write()
+    with pytest.raises(NotThere, match="is gone"), machine.alone():
+        pytest.fail("another node of the same number was changed")
+    machine.forget()
+    with pytest.raises(NotThere, match="is gone"), machine.alone():
+        pytest.fail("a node without a folder was changed")
+
+
 def test_one_at_a_time_changes_a_node(machine: Machine) -> None:
+    machine.plan.write()
     with machine.alone(), (machine.plan.home / "lock").open("w") as lock, pytest.raises(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

@@ -34,7 +34,7 @@ def test_nodes_their_pods_and_services_never_share_an_address() -> None:
 
 def test_names_of_links_are_short_enough_for_the_kernel_and_differ() -> None:
     network = Network(229)
-    names = [network.bridge, *(network.link(number) for number in range(1, MOST_NODES + 1))]
+    names = [network.switch, *(network.link(number) for number in range(1, MOST_NODES + 1))]
     assert len(set(names)) == len(names)
     assert all(len(name) <= 15 for name in names)
 

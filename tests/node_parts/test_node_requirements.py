@@ -4,6 +4,9 @@ import io
 import os
 import shutil
 import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +15,9 @@ import pytest
 from sandbox.errors import SandboxError
 from sandbox.nodes import packages, requirements
 from sandbox.progress import Progress, Silence
+from tests.node_parts.conftest import why_no_disks
 
-FOLDER = Path("/srv/me/.local/state/supergiant/sandboxes/default")
+FOLDER = Path(tempfile.gettempdir(), "me/.local/state/supergiant/sandboxes/default")
 
 
 class Computer:
@@ -23,13 +27,15 @@ class Computer:
         self.lacks = set[str]()
         self.done = list[str]()
         self.namespaces = ""
+        self.overlays = ""
 
     def which(self, program: str, path: str | None = None) -> str | None:
         return None if program in self.lacks else f"/usr/bin/{program}"
 
     def run(self, command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
         assert command[0] == "unshare"
-        return subprocess.CompletedProcess(command, 1 if self.namespaces else 0, "", self.namespaces)
+        problem = self.overlays if "overlay" in command else self.namespaces
+        return subprocess.CompletedProcess(command, 1 if problem else 0, "", problem)
 
     def install(self, names: list[str]) -> None:
         self.done.append(f"install {' '.join(names)}")
@@ -39,6 +45,7 @@ class Computer:
 @pytest.fixture
 def computer(monkeypatch: pytest.MonkeyPatch) -> Computer:
     computer = Computer()
+    monkeypatch.delenv("SUPERGIANT_BIN_DIR", raising=False)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", computer.which)
     monkeypatch.setattr(subprocess, "run", computer.run)
@@ -60,7 +67,7 @@ def test_a_machine_that_has_everything_is_left_as_it_is(computer: Computer) -> N
 
 
 def test_what_is_missing_is_installed_and_said(computer: Computer) -> None:
-    computer.lacks |= {"mkfs.xfs", "xfs_growfs", "containerd"}
+    computer.lacks |= {"mkfs.xfs", "containerd"}
     said = io.StringIO()
     assert requirements.obstacle(FOLDER) is None
     requirements.ensure(FOLDER, Progress(said))
@@ -126,4 +133,69 @@ def test_a_folder_that_nodes_cannot_see_is_refused_with_the_setting(computer: Co
     with pytest.raises(SandboxError, match="SUPERGIANT_SANDBOX_HOME"):
         requirements.ensure(Path(hidden) / "default", Silence())
     # Only the folder itself counts, not one whose name begins alike.
-    requirements.ensure(Path("/var/library/sandboxes/default"), Silence())
+    assert requirements._out_of_sight(Path("/var/library/sandboxes/default")) is None
+
+
+def test_a_folder_that_a_link_leads_to_where_nodes_cannot_see_is_refused(
+    computer: Computer, tmp_path: Path
+) -> None:
+    (tmp_path / "home").symlink_to("/var/lib/sandboxes")
+    assert "outside of /var/lib" in (requirements.obstacle(tmp_path / "home" / "default") or "")
+
+
+def test_programs_and_code_that_nodes_cannot_see_are_refused_with_the_way_out(
+    computer: Computer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refusal() -> str:
+        return requirements.obstacle(FOLDER) or ""
+
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", "/var/lib/ci/.cache")
+        assert "cannot see /var/lib/ci/.cache" in refusal()
+        assert "set XDG_CACHE_HOME to a folder outside of /var/lib." in refusal()
+    with monkeypatch.context() as patch:
+        patch.setenv("SUPERGIANT_BIN_DIR", "/var/lib/programs")
+        assert "set SUPERGIANT_BIN_DIR to a folder outside of /var/lib." in refusal()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "prefix", "/run/ci/.venv")
+        assert "cannot see /run/ci/.venv: make the virtual environment anew" in refusal()
+    with monkeypatch.context() as patch:
+        (tmp_path / "python").symlink_to("/var/lib/pythons/bin/python3")
+        patch.setattr(sys, "executable", str(tmp_path / "python"))
+        assert "a Python outside of /var/lib" in refusal()
+    with monkeypatch.context() as patch:
+        patch.setattr(requirements, "__file__", "/var/log/checkout/sandbox/nodes/requirements.py")
+        assert "cannot see /var/log/checkout: keep this repository" in refusal()
+    assert not refusal()
+
+
+def test_a_file_system_that_cannot_hold_containers_is_refused_with_the_setting(computer: Computer) -> None:
+    computer.overlays = "mount: merged: wrong fs type, bad option.\n dmesg(1) may say more.\n"
+    with pytest.raises(SandboxError, match=r"wrong fs type.*SUPERGIANT_SANDBOX_HOME") as refused:
+        requirements.ensure(FOLDER, Silence())
+    assert "dmesg" not in str(refused.value)
+
+
+@pytest.mark.skipif(bool(why_no_disks()), reason=why_no_disks())
+def test_a_containers_own_root_cannot_hold_containers_and_the_attempt_leaves_nothing(tmp_path: Path) -> None:
+    disk, root = tmp_path / "disk", tmp_path / "root"
+    for folder in (disk, root):
+        folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], check=True)
+    try:
+        for name in ("lower", "upper", "work"):
+            (disk / name).mkdir()
+        layers = f"lowerdir={disk}/lower,upperdir={disk}/upper,workdir={disk}/work"
+        subprocess.run(["mount", "-t", "overlay", "-o", layers, "overlay", root], check=True)
+        try:
+            assert "SUPERGIANT_SANDBOX_HOME" in (requirements.obstacle(root / "sandboxes/default") or "")
+            assert not list(root.iterdir())
+        finally:
+            subprocess.run(["umount", root], check=True)
+        started = time.monotonic()
+        assert requirements.obstacle(disk / "sandboxes/default") is None
+        # It is asked in each run of the demo and by every test that needs real nodes.
+        assert time.monotonic() - started < 2
+        assert sorted(it.name for it in disk.iterdir()) == ["lower", "upper", "work"]
+    finally:
+        subprocess.run(["umount", disk], check=True)

@@ -29,8 +29,8 @@ def nothing_is_left() -> Iterator[None]:
     requirements.ensure(folder, Progress())
     before = leaks.picture()
     yield
-    left = leaks.new(before, leaks.picture())
-    assert not left, f"left behind on this machine: {left}"
+    changed = leaks.differences(before, leaks.picture())
+    assert not changed, f"this machine is not as it was: {changed}"
 
 
 @pytest.fixture(scope="session")

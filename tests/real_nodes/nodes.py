@@ -3,11 +3,13 @@
 import json
 import subprocess
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
 from sandbox.layout import read_memory
-from sandbox.nodes import faults
+from sandbox.nodes import faults, fleet
 from sandbox.nodes.faults import NodeState
 from sandbox.nodes.machine import Machine, machines
 from tests.sandboxes import Sandbox
@@ -39,6 +41,15 @@ class Nodes:
         conditions = {one["type"]: one["status"] for one in found["status"].get("conditions", [])}
         return conditions.get("Ready") == "True"
 
+    def serves(self, node: str) -> bool:
+        """Whether it does its work now; Kubernetes alone goes on believing in a dead node for a while."""
+        return self.is_ready(node) and node not in fleet.not_serving(self.sandbox.layout, self.sandbox.api)
+
+    def container(self, namespace: str, pod: str) -> str:
+        """The id of a pod's ready container, empty while it is not ready; another one after every start."""
+        [status] = self.pod(namespace, pod)["status"].get("containerStatuses", [])
+        return str(status["containerID"]) if status["ready"] else ""
+
     def kubectl(self, *arguments: str, must: bool = True, stdin: str | None = None) -> str:
         """What it says; kubectl is not ours, so this is how an outsider sees the cluster."""
         result = subprocess.run(
@@ -59,6 +70,14 @@ class Nodes:
     def pod(self, namespace: str, name: str) -> Any:
         return json.loads(self.kubectl("get", "pod", "-n", namespace, name, "-o", "json"))
 
+    def measured(self, query: str) -> list[Any]:
+        """What the sandbox's Prometheus answers: one entry per series."""
+        memory = read_memory(self.sandbox.layout)
+        assert memory is not None
+        words = urllib.parse.quote(query)
+        answer = page(f"http://127.0.0.1:{memory.ports['prometheus']}/api/v1/query?query={words}")
+        return list(json.loads(answer)["data"]["result"])
+
     def on(self, machine: Machine, *command: str) -> str:
         """Run a command inside a node, as its own programs see the world."""
         pid = machine.first_pid()
@@ -67,6 +86,13 @@ class Nodes:
         result = subprocess.run([*inside, *command], capture_output=True, text=True, timeout=30, check=False)
         assert result.returncode == 0, result.stderr
         return result.stdout
+
+
+def page(address: str) -> str:
+    """What a web server answers, asked without anybody in between."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(address, timeout=5) as answer:
+        return str(answer.read().decode())
 
 
 def eventually(reached: Callable[[], Any], seconds: float = 60.0) -> Any:

@@ -48,6 +48,26 @@ async def test_a_disk_is_seen_on_its_node_alone_and_holds_what_its_pod_wrote(app
     eventually(lambda: len(nodes.execute(app, "db-0-0", "cat", "/data/starts").splitlines()) == 2)
 
 
+async def test_a_power_failure_takes_what_was_not_written_to_the_disk_and_nothing_else(
+    app: str, nodes: Nodes
+) -> None:
+    node, before = str(nodes.pod(app, "db-0-0")["spec"]["nodeName"]), nodes.container(app, "db-0-0")
+    nodes.execute(app, "db-0-0", "sh", "-c", "echo kept > /data/kept; sync; echo lost > /data/lost")
+    nodes.fault("crash", node)
+    nodes.fault("reboot", node)
+    eventually(lambda: nodes.container(app, "db-0-0") not in ("", before), 90.0)
+    assert nodes.execute(app, "db-0-0", "cat", "/data/kept") == "kept\n"
+    assert "lost" not in nodes.execute(app, "db-0-0", "ls", "/data").split()
+
+
+async def test_prometheus_knows_how_full_a_disk_is(app: str, nodes: Nodes) -> None:
+    series = f'kubelet_volume_stats_capacity_bytes{{namespace="{app}"}}'
+    [capacity] = eventually(lambda: nodes.measured(series), 90.0)
+    assert 1.8 * 1024**3 < float(capacity["value"][1]) <= 2 * 1024**3
+    [claim] = json.loads(nodes.kubectl("get", "pvc", "-n", app, "-o", "json"))["items"]
+    assert capacity["metric"]["persistentvolumeclaim"] == claim["metadata"]["name"]
+
+
 async def test_a_deleted_disk_leaves_no_bytes(stage: Stage, nodes: Nodes) -> None:
     name = "short"
     await stage.bench.ended(await stage.bench.deploy(small_app(name, instances=1), f"deploy-{name}"))

@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import tarfile
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from sandbox.nodes import cgroups, faults, images, loading, loops
 from sandbox.nodes.network import Network
 from sandbox.processes import Processes
 from sandbox.progress import Silence
-from tests.real_nodes.nodes import Nodes, eventually
+from tests.real_nodes.nodes import Nodes, eventually, page
 
 pytestmark = pytest.mark.real
 
@@ -70,8 +68,8 @@ def test_every_node_is_one_machine_of_its_zone(nodes: Nodes) -> None:
 def test_names_and_cluster_addresses_work_from_pods_and_from_the_machine(web: str, nodes: Nodes) -> None:
     [service] = [one for one in nodes.sandbox.api.items("/api/v1/services") if one["metadata"]["name"] == web]
     address = service["spec"]["clusterIP"]
-    assert eventually(lambda: _page(f"http://{address}/")) == "it is me\n"
-    assert _page(f"http://{nodes.pod('default', web)['status']['podIP']}:8000/") == "it is me\n"
+    assert eventually(lambda: page(f"http://{address}/")) == "it is me\n"
+    assert page(f"http://{nodes.pod('default', web)['status']['podIP']}:8000/") == "it is me\n"
     nodes.kubectl("apply", "-f", "-", stdin=pod("asker"))
     eventually(lambda: _is_ready(nodes, "asker"))
     for name in (address, "web", "web.default", "web.default.svc.cluster.local"):
@@ -113,23 +111,17 @@ def test_an_image_of_the_users_own_is_loaded_on_every_node(nodes: Nodes, tmp_pat
 
 
 def test_prometheus_sees_nodes_containers_disks_and_the_control_plane(web: str, nodes: Nodes) -> None:
-    def values(query: str) -> list[Any]:
-        memory = read_memory(nodes.sandbox.layout)
-        assert memory is not None
-        address = (
-            f"http://127.0.0.1:{memory.ports['prometheus']}/api/v1/query?query={urllib.parse.quote(query)}"
-        )
-        return list(json.loads(_page(address))["data"]["result"])
-
     names = set(nodes.names())
     for query in (
         'up{job="kubelet",metrics_path="/metrics"} == 1',
         'up{job="kubelet",metrics_path="/metrics/cadvisor"} == 1',
     ):
-        eventually(lambda query=query: {one["metric"].get("node") for one in values(query)} == names, 90.0)
+        eventually(
+            lambda query=query: {one["metric"].get("node") for one in nodes.measured(query)} == names, 90.0
+        )
     used = 'container_memory_working_set_bytes{namespace="default",pod="web",container="main"}'
-    eventually(lambda: float(values(used)[0]["value"][1]) > 0, 90.0)
-    eventually(lambda: len(values('up{job="apiserver"} == 1')) == 1, 90.0)
+    eventually(lambda: float(nodes.measured(used)[0]["value"][1]) > 0, 90.0)
+    eventually(lambda: len(nodes.measured('up{job="apiserver"} == 1')) == 1, 90.0)
 
 
 def test_a_machine_that_is_stopped_and_started_is_the_same_node_again(nodes: Nodes) -> None:
@@ -176,7 +168,7 @@ def test_two_sandboxes_with_real_nodes_do_not_disturb_each_other(web: str, nodes
         Nodes(theirs).kubectl("apply", "-f", "-", stdin=pod("web"))
         eventually(lambda: _is_ready(Nodes(theirs), "web"))
         faults.crash(theirs.layout, "1")
-        assert _page(f"http://{nodes.pod('default', web)['status']['podIP']}:8000/") == "it is me\n"
+        assert page(f"http://{nodes.pod('default', web)['status']['podIP']}:8000/") == "it is me\n"
         assert all(nodes.is_ready(name) for name in nodes.names())
     finally:
         memory = read_memory(layout_of(other))
@@ -184,23 +176,17 @@ def test_two_sandboxes_with_real_nodes_do_not_disturb_each_other(web: str, nodes
     assert memory is not None
     network = Network(memory.network)
     assert (
-        network.bridge
+        network.switch
         not in subprocess.run(["ip", "link"], capture_output=True, text=True, check=True).stdout
     )
     assert list(cgroups.found(network.cgroup_prefix)) == []
     assert loops.below(layout_of(other).volumes) == []
-    assert _page(f"http://{nodes.pod('default', web)['status']['podIP']}:8000/") == "it is me\n"
+    assert page(f"http://{nodes.pod('default', web)['status']['podIP']}:8000/") == "it is me\n"
 
 
 def _is_ready(nodes: Nodes, name: str) -> bool:
     conditions = nodes.pod("default", name)["status"].get("conditions", [])
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-
-def _page(address: str) -> str:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(address, timeout=5) as answer:
-        return str(answer.read().decode())
 
 
 def _instance_state(nodes: Nodes, instance: str) -> str:

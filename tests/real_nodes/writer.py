@@ -5,6 +5,8 @@ import threading
 import time
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tests.e2e.pictures import secret_values
 from tests.real_nodes.nodes import eventually
@@ -71,7 +73,7 @@ class Writer:
             decode_responses=True,
             socket_timeout=_PATIENCE_SECONDS,
             socket_connect_timeout=_PATIENCE_SECONDS,
-            retry=None,
+            retry=Retry(NoBackoff(), 0),
         )
 
     def _write(self) -> None:
