@@ -27,7 +27,7 @@ from temporalio.worker import (
 )
 
 from activities.errors import NotReadyYet, Permanent, SupergiantError, Throttled, Transient
-from activities.idempotency import attempt_began
+from activities.idempotency import Beats, attempt_began, beats
 from activities.models.common import StepRequest
 from activities.models.failures import Failure
 
@@ -79,7 +79,7 @@ class _Inbound(ActivityInboundInterceptor):
         info = self._outbound.info()
         attempt_began.set(time.time())
         _context.set(_described(info, input.args))
-        beating = asyncio.create_task(self._beat(info.heartbeat_timeout)) if info.heartbeat_timeout else None
+        beating = self._begin_to_beat(info.heartbeat_timeout) if info.heartbeat_timeout else None
         try:
             with translated(info):
                 return await self._patiently(input, info)
@@ -103,10 +103,17 @@ class _Inbound(ActivityInboundInterceptor):
             # The first execution has put a call for threads in the place of the heartbeat; see `init`.
             self.next.init(self._outbound)
 
-    async def _beat(self, timeout: timedelta) -> None:
+    def _begin_to_beat(self, timeout: timedelta) -> "asyncio.Task[None]":
+        # Set here and not in the task, whose context the activity would not see.
+        life = Beats(timeout)
+        beats.set(life)
+        return asyncio.create_task(self._beat(life, timeout))
+
+    async def _beat(self, life: Beats, timeout: timedelta) -> None:
         """Say that this worker lives. Whether the thread gets anywhere is bounded by start_to_close."""
         pause = min(BEAT, timeout / 3).total_seconds()
         while True:
+            life.beat()
             self._outbound.heartbeat()
             await asyncio.sleep(pause)
 

@@ -1,6 +1,6 @@
 """Keys by which a thing is made once however often its step runs, and the time an attempt has to act in.
 
-Used by the activities that change what costs money. The key is cluster, operation and step, never the
+Used by the activities that change what costs money. The key is cluster, app, operation and step, never the
 attempt: so every attempt of a step, and its own ghost on another worker, say the same.
 """
 
@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from temporalio import activity
 
 from activities.errors import NotReadyYet
-from activities.models.common import StepRequest
-from activities.models.tags import CLUSTER, OPERATION, STEP, TRY
+from activities.models.common import AppRequest
+from activities.models.tags import APP, CLUSTER, OPERATION, STEP, TRY
 
 #: What must be left of an attempt's time to begin a change: more than one request can take (3 s to connect,
 #: 20 s to read the answer), so that none is still on its way when the next attempt, or the undo, has begun.
@@ -24,19 +24,54 @@ TIME_TO_ACT = timedelta(seconds=25)
 attempt_began: ContextVar[float | None] = ContextVar("attempt_began", default=None)
 
 
-def token(request: StepRequest, generation: int = 0) -> str:
+class Beats:
+    """The life signs of one attempt, kept by `boundary` and read by the thread that acts.
+
+    The server gives an attempt up after a time without a beat. Whoever was paused for most of that time must take it
+    that another attempt, or the undo, has begun meanwhile.
+    """
+
+    def __init__(self, timeout: timedelta) -> None:
+        self._longest = timeout.total_seconds() * 0.6
+        self._last = time.time()
+        self._missed = False
+
+    def beat(self) -> None:
+        self._missed = self.missed
+        self._last = time.time()
+
+    @property
+    def missed(self) -> bool:
+        """Whether there was ever too long a pause between two beats, or there is one now."""
+        return self._missed or time.time() - self._last > self._longest
+
+
+#: None outside of a worker, and where an activity has no heartbeat timeout.
+beats: ContextVar[Beats | None] = ContextVar("beats", default=None)
+
+
+def token(request: AppRequest, generation: int = 0) -> str:
     """The idempotency token of a step: 64 hexadecimal digits, the most that EC2 takes.
+
+    The app is part of it: an operation's id may be used again once Temporal has forgotten it, and the disk that the
+    first one made for another app must never be the answer.
 
     A generation is the life of one token. The next begins only when what the last one made is known to be
     dead, because a cloud goes on answering a token with the thing that it made first.
     """
-    words = [request.cluster, request.operation, request.step, *([str(generation)] if generation else [])]
+    words = [request.cluster, request.app, request.operation, request.step]
+    words += [str(generation)] if generation else []
     return hashlib.sha256("/".join(words).encode()).hexdigest()[:64]
 
 
-def key_tags(request: StepRequest, step: str | None = None) -> dict[str, str]:
+def key_tags(request: AppRequest, step: str | None = None) -> dict[str, str]:
     """What a step's things are found by; `step` for those of another step of the operation."""
-    return {CLUSTER: request.cluster, OPERATION: request.operation, STEP: step or request.step}
+    return {
+        CLUSTER: request.cluster,
+        APP: request.app,
+        OPERATION: request.operation,
+        STEP: step or request.step,
+    }
 
 
 def try_tag(generation: int) -> dict[str, str]:
@@ -56,9 +91,11 @@ def check_time_to_act() -> None:
     A thread that hung (a paused machine, a stalled resolver) may wake up after its attempt was given up and
     its step undone, and nobody would look for what it made then.
     """
-    began = attempt_began.get()
+    began, life = attempt_began.get(), beats.get()
     if began is None or not activity.in_activity():
         return
+    if life is not None and life.missed:
+        raise NotReadyYet("this worker stood still, and may have been given up; the next attempt does it")
     allowed = activity.info().start_to_close_timeout
     elapsed = timedelta(seconds=time.time() - began)
     if activity.is_cancelled() or (allowed and elapsed > max(allowed - TIME_TO_ACT, allowed / 4)):

@@ -21,7 +21,6 @@ from activities.clouds.base import Cloud
 from activities.errors import (
     CameToFail,
     Conflict,
-    NotFound,
     NotOurs,
     NotReadyYet,
     Permanent,
@@ -29,6 +28,7 @@ from activities.errors import (
     SupergiantError,
 )
 from activities.idempotency import check_time_to_act, generation_of, key_tags, pace, token, try_tag, waited
+from activities.models.common import AppRequest
 from activities.models.tags import APP, CLUSTER, COMPONENT, FOR_EVER, KEEP_UNTIL
 from activities.models.volumes import (
     CreateVolume,
@@ -50,11 +50,14 @@ FIRST_LOOK = timedelta(seconds=0.9)
 #: still not shown after this is gone.
 HIDDEN_AT_MOST = timedelta(minutes=2)
 
-#: How long an undo that finds nothing goes on looking, counted from when it was asked for. It guards against
-#: a create that was on its way when its worker died: 99 of 100 are done in 4 s, so this covers what was sent
-#: and a second of delay in the look-up. Refused: claiming the token by creating the disk only to delete it,
-#: which costs money and fails over quota.
-LATE_ARRIVAL = timedelta(seconds=5)
+#: How long an undo that finds nothing, and knows of nothing that was made, goes on looking, counted from when it
+#: was asked for. It guards against a create that was on its way when its worker died: a request lasts 23 s at
+#: most (3 s to connect, 20 s to be answered), and what it made is mostly shown within seconds. Refused: claiming
+#: the token by creating the disk only to delete it, which costs money and fails over quota.
+LATE_ARRIVAL = timedelta(seconds=30)
+
+#: Cluster, app, operation and step.
+Key = tuple[str, str, str, str]
 
 _ALIVE = (VolumeState.CREATING, VolumeState.AVAILABLE, VolumeState.IN_USE)
 
@@ -63,7 +66,11 @@ class VolumeActivities:
     def __init__(self, clusters: Clusters) -> None:
         self._clusters = clusters
         # Undos of this process that saw their disk: a hint that saves the wait for a late one, and no more.
-        self._seen: set[tuple[str, str, str]] = set()
+        self._seen: set[Key] = set()
+        # What this process was told that a step has made: an undo waits for that to be shown.
+        self._made: dict[Key, str] = {}
+        # Steps of this process that were refused at the first attempt, so that nothing is on its way.
+        self._refused: set[Key] = set()
         # Deletions of this process that the cloud has accepted, which its look-up may be slow to show.
         self._begun: set[tuple[str, str, str]] = set()
 
@@ -71,6 +78,21 @@ class VolumeActivities:
     def create_volume(self, request: CreateVolume) -> Volume:
         """The one disk of this step, made if need be, once it can be attached."""
         cloud = self._clusters.get(request.cluster).cloud
+        key, first_attempt = _key(request, request.step), activity.info().attempt == 1
+        # Until it is refused again, nobody knows.
+        known_to_be_refused = key in self._refused or not request.tries
+        self._refused.discard(key)
+        try:
+            volume = self._create(cloud, request, key)
+        except Permanent:
+            if first_attempt and known_to_be_refused and key not in self._made:
+                self._refused.add(key)
+            raise
+        # It is shown, so an undo will find it.
+        self._made.pop(key, None)
+        return volume
+
+    def _create(self, cloud: Cloud, request: CreateVolume, key: Key) -> Volume:
         found = _made_by(cloud, request)
         if alive := _alive(found):
             return _usable(alive)
@@ -78,7 +100,7 @@ class VolumeActivities:
         # What was found is dead, and a generation only began when those before it were.
         first = max((generation_of(volume.tags) + 1 for volume in found), default=0)
         for generation in range(first, request.tries + 1):
-            if volume := _made(cloud, request, generation):
+            if volume := _made(cloud, request, generation, lambda made: self._made.update({key: made})):
                 return _usable(volume)
         raise CameToFail(
             f"the disk of step {request.step} was made and is gone again",
@@ -90,14 +112,23 @@ class VolumeActivities:
         """Undo of `create_volume`: no disk of that step is left, nor one on its way. One that is kept was made
         by another operation of the same id, and stays."""
         cloud = self._clusters.get(request.cluster).cloud
-        key = (request.cluster, request.operation, request.of_step)
+        key = _key(request, request.of_step)
         found = cloud.find_volumes(key_tags(request, request.of_step))
         if going := [disk for disk in found if KEEP_UNTIL not in disk.tags]:
             self._seen.add(key)
             _delete(cloud, going)
-        elif key not in self._seen and waited() < LATE_ARRIVAL:
-            raise NotReadyYet("making sure that no disk is on its way", retry_after=timedelta(seconds=1))
+        elif key not in self._seen and key not in self._refused:
+            made = self._made.get(key)
+            if waited() < (HIDDEN_AT_MOST if made else LATE_ARRIVAL):
+                what = (
+                    f"disk {made} was made, and is not shown yet"
+                    if made
+                    else "it may be that a disk is on its way"
+                )
+                raise NotReadyYet(what, retry_after=timedelta(seconds=1))
         self._seen.discard(key)
+        self._refused.discard(key)
+        self._made.pop(key, None)
 
     @activity.defn(name="delete-volumes", no_thread_cancel_exception=True)
     def delete_volumes(self, request: DeleteVolumes) -> None:
@@ -117,21 +148,17 @@ class VolumeActivities:
         self._begun.discard(key)
 
     @activity.defn(name="keep-volumes", no_thread_cancel_exception=True)
-    def keep_volumes(self, request: KeepVolumes) -> None:
-        """Write until when disks are kept, or take the mark away."""
+    def keep_volumes(self, request: KeepVolumes) -> list[str]:
+        """Write until when disks are kept, or take the mark away; the ids of those that are gone. Who deleted one by
+        hand cannot be helped here, and the others are kept all the same."""
         cloud = self._clusters.get(request.cluster).cloud
         disks = _present(cloud, request.volumes)
-        gone = sorted(set(request.volumes) - {disk.id for disk in disks})
-        if gone and request.keep_until:
-            raise NotFound(
-                f"cannot keep what is gone: {', '.join(gone)}",
-                help="They were deleted by hand: restore them from a snapshot, or skip this step.",
-            )
         for disk in disks:
             _check_owner(disk, {CLUSTER: request.cluster})
+        gone = sorted(set(request.volumes) - {disk.id for disk in disks})
         mark = _time(request.keep_until) if request.keep_until else None
         if not (wrong := [disk.id for disk in disks if disk.tags.get(KEEP_UNTIL) != mark]):
-            return
+            return gone
         check_time_to_act()
         if mark:
             cloud.tag_volumes(wrong, {KEEP_UNTIL: mark})
@@ -139,6 +166,7 @@ class VolumeActivities:
             cloud.untag_volumes(wrong, [KEEP_UNTIL])
         if any(disk.tags.get(KEEP_UNTIL) != mark for disk in _present(cloud, wrong)):
             raise NotReadyYet("the cloud does not show the new tags yet", retry_after=pace())
+        return gone
 
     @activity.defn(name="sweep-volumes", no_thread_cancel_exception=True)
     def sweep_volumes(self, request: SweepVolumes) -> SweptVolumes:
@@ -160,6 +188,10 @@ class VolumeActivities:
                 "deleted disk %s (%s), kept until %s", disk.id, disk.tags.get(APP), disk.tags[KEEP_UNTIL]
             )
         return SweptVolumes(deleted=deleted, kept=len(marked) - len(deleted))
+
+
+def _key(request: AppRequest, step: str) -> Key:
+    return request.cluster, request.app, request.operation, step
 
 
 def _made_by(cloud: Cloud, request: CreateVolume) -> list[Volume]:
@@ -207,8 +239,9 @@ def _replace_failed(cloud: Cloud, request: CreateVolume, found: list[Volume]) ->
         cloud.delete_volume(volume.id)
 
 
-def _made(cloud: Cloud, request: CreateVolume, generation: int) -> Volume | None:
-    """Create with the generation's token. None: what the token made is dead, so the token is spent."""
+def _made(cloud: Cloud, request: CreateVolume, generation: int, told: Callable[[str], None]) -> Volume | None:
+    """Create with the generation's token; `told` hears the id. None: what the token made is dead, so the token is
+    spent."""
     check_time_to_act()
     tags = request.spec.tags | key_tags(request) | try_tag(generation)
     spec = request.spec.model_copy(update={"tags": tags})
@@ -227,6 +260,7 @@ def _made(cloud: Cloud, request: CreateVolume, generation: int) -> Volume | None
         if waited() < HIDDEN_AT_MOST:
             raise
         return None
+    told(volume.id)
     if volume.created_at is None or datetime.now(UTC) - volume.created_at < HIDDEN_AT_MOST:
         raise NotReadyYet(f"disk {volume.id} is being created", retry_after=max(FIRST_LOOK, pace()))
     # The token's old answer, and the look-up did not show the disk.

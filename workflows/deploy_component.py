@@ -76,7 +76,7 @@ class DeployComponentWorkflow(Story):
         for disk in one.disks:
             created: Volume = await self.step(
                 say.key(one.number, "disk", disk.blueprint),
-                call(VolumeActivities.create_volume, say.create(disk)),
+                call(VolumeActivities.create_volume, say.create(disk), **WAITING),
                 undo=undoing(VolumeActivities.delete_volume, say.delete(disk)),
                 lane=lane,
             )
@@ -84,7 +84,7 @@ class DeployComponentWorkflow(Story):
             self.saw(say.key(one.number, "disk", disk.blueprint), created.id)
             await self.step(
                 say.key(one.number, "claim", disk.blueprint),
-                call(InstanceActivities.bind_volume, say.bind(disk, created)),
+                call(InstanceActivities.bind_volume, say.bind(disk, created), **WAITING),
                 undo=undoing(InstanceActivities.unbind_volume, say.unbind(disk)),
                 lane=lane,
             )
@@ -144,11 +144,12 @@ class Words:
     def create(self, disk: PlannedDisk) -> CreateVolume:
         tags = disk_tags(self.run.cluster, self.run.tenant, self.plan.app, self.component, disk)
         spec = disk.spec.model_copy(update={"tags": tags})
-        return CreateVolume(**self._base(f"{disk.instance}/disk/{disk.blueprint}"), spec=spec)
+        step = f"{disk.instance}/disk/{disk.blueprint}"
+        return CreateVolume(**self._base(step), app=self.plan.app, spec=spec)
 
     def delete(self, disk: PlannedDisk) -> DeleteVolume:
         step = f"{disk.instance}/disk/{disk.blueprint}"
-        return DeleteVolume(**self._base(f"{step}/undo"), of_step=self.key(step))
+        return DeleteVolume(**self._base(f"{step}/undo"), app=self.plan.app, of_step=self.key(step))
 
     def bind(self, disk: PlannedDisk, volume: Volume) -> BindVolume:
         return BindVolume(

@@ -32,3 +32,9 @@ class StepRequest(Message):
     @property
     def is_undo(self) -> bool:
         return self.step.endswith("/undo")
+
+
+class AppRequest(StepRequest):
+    """Base of requests about what carries the app in its key, as what has no namespace must."""
+
+    app: str

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from activities.models.common import Message, StepRequest
+from activities.models.common import AppRequest, Message, StepRequest
 
 
 class VolumeState(StrEnum):
@@ -41,12 +41,12 @@ class Volume(Message):
     created_at: datetime | None = None
 
 
-class CreateVolume(StepRequest):
+class CreateVolume(AppRequest):
     spec: VolumeSpec
 
 
-class DeleteVolume(StepRequest):
-    """Undo of CreateVolume: the disk is found by its operation and step tags, never by a remembered id."""
+class DeleteVolume(AppRequest):
+    """Undo of CreateVolume: the disk is found by its app, operation and step tags."""
 
     of_step: str
 

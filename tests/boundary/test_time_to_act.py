@@ -11,7 +11,7 @@ from temporalio.exceptions import CancelledError
 from temporalio.testing import ActivityEnvironment
 
 from activities.errors import NotReadyYet
-from activities.idempotency import attempt_began, check_time_to_act
+from activities.idempotency import Beats, attempt_began, beats, check_time_to_act
 
 
 def check(began_seconds_ago: float, allowed: timedelta | None = timedelta(seconds=60)) -> Callable[[], None]:
@@ -57,3 +57,22 @@ def test_after_a_cancel_nothing_is_begun() -> None:
 
 def test_outside_of_activities_nothing_is_checked() -> None:
     check_time_to_act()
+
+
+def test_a_worker_that_stood_still_for_longer_than_its_life_signs_allow_begins_nothing() -> None:
+    def act(paused_seconds: float, beats_again: bool) -> None:
+        attempt_began.set(time.time())
+        life = Beats(timedelta(seconds=5))
+        beats.set(life)
+        check_time_to_act()
+        life._last -= paused_seconds
+        if beats_again:
+            # The one who beats may wake up before the one who acts.
+            life.beat()
+        check_time_to_act()
+
+    environment = ActivityEnvironment()
+    environment.run(act, 2.0, False)
+    for beats_again in (False, True):
+        with pytest.raises(NotReadyYet, match="stood still"):
+            environment.run(act, 4.0, beats_again)

@@ -40,6 +40,7 @@ def create() -> CreateVolume:
     tags = {CLUSTER: "prod", APP: "shop", COMPONENT: "db"}
     return CreateVolume(
         cluster="prod",
+        app="shop",
         operation=f"deploy-{uuid.uuid4().hex[:8]}",
         step=STEP,
         spec=VolumeSpec(zone="us-east-1a", size_gib=20, type="gp3", tags=tags),
@@ -61,7 +62,11 @@ def run(activity: Callable[[Any], Any], request: Any) -> Any:
 
 def undo_of(request: CreateVolume) -> DeleteVolume:
     return DeleteVolume(
-        cluster="prod", operation=request.operation, step=f"{request.step}/undo", of_step=request.step
+        cluster="prod",
+        app="shop",
+        operation=request.operation,
+        step=f"{request.step}/undo",
+        of_step=request.step,
     )
 
 

@@ -16,6 +16,9 @@ from workflows.models.steps import StepState
 
 pytestmark = marks()
 
+#: Longer than an undo that only looks would wait, shorter than a person would.
+HIDDEN_SECONDS = 20.0
+
 
 async def test_a_cancel_during_any_step_leaves_nothing(stage: Stage, undisturbed: Undisturbed) -> None:
     first = {point.step: point for point in reversed(undisturbed.points)}
@@ -43,6 +46,30 @@ async def _cancelled(stage: Stage, gate: StepGate, victim: Victim) -> None:
     await victim.stopped(stage, gate, When.BEFORE)
     await stage.bench.operations.cancel(victim.operation, Cancel(by="tester", reason="a test"))
     victim.released()
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["by-the-same-worker", "by-a-new-worker"])
+async def test_a_disk_that_the_cloud_is_slow_to_show_is_not_left_behind(stage: Stage, killed: bool) -> None:
+    """AWS asks for patience with a new id. What has just been made is not in its lists, and must go all the same."""
+    app, admin = f"late-{killed}".lower(), stage.sandbox.admin
+    admin.set_limits(not_found_seconds=HIDDEN_SECONDS)
+    try:
+        operation = await stage.bench.deploy(small_app(app, instances=1), f"deploy-{app}")
+        async with asyncio.timeout(60):
+            while not disks_made(stage.sandbox, app):
+                await asyncio.sleep(0.05)
+        if killed:
+            stage.worker.kill()
+        await stage.bench.operations.cancel(operation, Cancel(by="tester"))
+        if killed:
+            await stage.worker.start()
+        record = await stage.bench.ended(operation)
+    finally:
+        admin.set_limits(not_found_seconds=0.0)
+    assert record.state is OperationState.UNDONE
+    admin.advance(HIDDEN_SECONDS)
+    assert len(disks_made(stage.sandbox, app)) == 1
+    assert leftovers(stage.sandbox, app) == []
 
 
 async def test_who_watches_a_cancelled_deploy_learns_it_by_exit_code(

@@ -92,12 +92,17 @@ class Deploy:
         tags = {**ask.disk(n).tags, "supergiant.io/cluster": self.clients.name, "supergiant.io/app": self.app}
         spec = VolumeSpec(zone=ZONES[n], size_gib=10, type="gp3", tags=tags)
         return CreateVolume(
-            cluster=self.clients.name, operation=f"op-{self.app}", step=f"db/{n}/disk/data", spec=spec
+            cluster=self.clients.name,
+            app=self.app,
+            operation=f"op-{self.app}",
+            step=f"db/{n}/disk/data",
+            spec=spec,
         )
 
     def delete(self, n: int) -> DeleteVolume:
         return DeleteVolume(
             cluster=self.clients.name,
+            app=self.app,
             operation=f"op-{self.app}",
             step=f"db/{n}/disk/data/undo",
             of_step=f"db/{n}/disk/data",

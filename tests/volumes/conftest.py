@@ -41,6 +41,7 @@ def long_ago() -> datetime:
 def create() -> CreateVolume:
     return CreateVolume(
         cluster="prod",
+        app="shop",
         operation="deploy-1",
         step="db/0/disk/data",
         spec=VolumeSpec(

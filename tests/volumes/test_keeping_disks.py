@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from activities.errors import NotFound, NotOurs, NotReadyYet
+from activities.errors import NotOurs, NotReadyYet
 from activities.models.tags import (
     APP,
     CLUSTER,
@@ -131,10 +131,12 @@ def test_the_mark_is_taken_away_again(volumes: VolumeActivities, cloud: FakeClou
     assert cloud.there["vol-1"].tags == a_disk(1).tags
 
 
-def test_a_disk_that_is_gone_cannot_be_kept(volumes: VolumeActivities, cloud: FakeCloud, run: Runner) -> None:
+def test_a_disk_that_somebody_deleted_is_named_and_does_not_hold_up_the_others(
+    volumes: VolumeActivities, cloud: FakeCloud, run: Runner
+) -> None:
     cloud.put(a_disk(1))
-    with pytest.raises(NotFound, match="vol-gone"):
-        run(volumes.keep_volumes, keep(NOW, "vol-1", "vol-gone"))
+    assert run(volumes.keep_volumes, keep(NOW, "vol-1", "vol-gone")) == ["vol-gone"]
+    assert KEEP_UNTIL in cloud.there["vol-1"].tags
 
 
 def test_a_disk_of_another_cluster_is_not_marked(

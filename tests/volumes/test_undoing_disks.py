@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from activities.errors import NotReadyYet, Unreachable
-from activities.models.tags import KEEP_UNTIL
+from activities.errors import NotReadyYet, QuotaExceeded, Unreachable
+from activities.models.tags import APP, KEEP_UNTIL
 from activities.models.volumes import CreateVolume, DeleteVolume, VolumeState
-from activities.volumes import LATE_ARRIVAL, VolumeActivities
+from activities.volumes import HIDDEN_AT_MOST, LATE_ARRIVAL, VolumeActivities
 from tests.fakes_cloud import FakeCloud
 from tests.volumes.running import Killed, OneCluster, Runner, raising
 
@@ -15,7 +15,11 @@ from tests.volumes.running import Killed, OneCluster, Runner, raising
 @pytest.fixture
 def undo() -> DeleteVolume:
     return DeleteVolume(
-        cluster="prod", operation="deploy-1", step="db/0/disk/data/undo", of_step="db/0/disk/data"
+        cluster="prod",
+        app="shop",
+        operation="deploy-1",
+        step="db/0/disk/data/undo",
+        of_step="db/0/disk/data",
     )
 
 
@@ -45,6 +49,59 @@ def test_a_disk_that_was_never_made_is_looked_for_a_few_seconds_only(
     run(volumes.delete_volume, undo)
     assert LATE_ARRIVAL <= run.took <= LATE_ARRIVAL + timedelta(seconds=2)
     assert set(cloud.calls) == {"find_volumes"}
+
+
+def test_a_disk_that_was_refused_at_once_needs_no_such_wait(
+    volumes: VolumeActivities, cloud: FakeCloud, create: CreateVolume, undo: DeleteVolume, run: Runner
+) -> None:
+    for tries in (0, 1):
+        cloud.before["create_volume"].append(raising(QuotaExceeded("no more disks")))
+        with pytest.raises(QuotaExceeded):
+            run.once(volumes.create_volume, create.model_copy(update={"tries": tries}))
+    run(volumes.delete_volume, undo)
+    assert run.took == timedelta()
+
+
+def test_a_disk_that_was_refused_after_a_lost_answer_is_looked_for(
+    volumes: VolumeActivities, cloud: FakeCloud, create: CreateVolume, undo: DeleteVolume, run: Runner
+) -> None:
+    cloud.before["create_volume"] += [raising(Unreachable("lost")), raising(QuotaExceeded("no more disks"))]
+    with pytest.raises(QuotaExceeded):
+        run(volumes.create_volume, create)
+    run(volumes.delete_volume, undo)
+    assert run.took >= LATE_ARRIVAL
+
+
+def test_a_disk_that_the_cloud_hides_for_a_minute_is_deleted_when_it_shows(
+    volumes: VolumeActivities, cloud: FakeCloud, create: CreateVolume, undo: DeleteVolume, run: Runner
+) -> None:
+    cloud.hide_for = 60
+    with pytest.raises(NotReadyYet):
+        run.once(volumes.create_volume, create)
+    run(volumes.delete_volume, undo, most=100)
+    assert (cloud.made, cloud.there) == (["vol-0001"], {})
+    assert run.took < HIDDEN_AT_MOST
+
+
+def test_a_disk_that_is_never_shown_is_gone_after_the_longest_that_a_cloud_hides_one(
+    volumes: VolumeActivities, cloud: FakeCloud, create: CreateVolume, undo: DeleteVolume, run: Runner
+) -> None:
+    cloud.hide_for = 1_000
+    with pytest.raises(NotReadyYet):
+        run.once(volumes.create_volume, create)
+    run(volumes.delete_volume, undo, most=200)
+    assert HIDDEN_AT_MOST <= run.took <= HIDDEN_AT_MOST + timedelta(seconds=2)
+
+
+def test_an_operation_id_that_was_used_before_for_another_app_touches_nothing_of_that(
+    volumes: VolumeActivities, cloud: FakeCloud, create: CreateVolume, undo: DeleteVolume, run: Runner
+) -> None:
+    theirs = run(volumes.create_volume, create)
+    spec = create.spec.model_copy(update={"tags": create.spec.tags | {APP: "blog"}})
+    ours = run(volumes.create_volume, create.model_copy(update={"app": "blog", "spec": spec}))
+    assert ours.id != theirs.id
+    run(volumes.delete_volume, undo.model_copy(update={"app": "blog"}))
+    assert list(cloud.there) == [theirs.id]
 
 
 def test_a_disk_that_was_found_needs_no_such_wait(
