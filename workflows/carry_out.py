@@ -31,16 +31,22 @@ DECIDED_WITHIN = timedelta(seconds=5)
 
 
 class CarryOut:
-    """One go at a plan. `behind` is told who holds a lock that is waited for, "" when the wait is over."""
+    """One go at a plan. `behind` is told who holds a lock that is waited for, None when the wait is over;
+    `stands` that the states of `runs` are to be looked at again."""
 
     def __init__(
-        self, request: OperationRequest, plan: Plan, behind: Callable[[LockHolder | None], None]
+        self,
+        request: OperationRequest,
+        plan: Plan,
+        behind: Callable[[LockHolder | None], None],
+        stands: Callable[[], None],
     ) -> None:
-        self._request, self._plan, self._behind = request, plan, behind
+        self._request, self._plan, self._behind, self._stands = request, plan, behind, stands
         self._children: dict[str, workflow.ChildWorkflowHandle[Any, Any]] = {}
         self._checked: set[str] = set()
         self._told: set[str] = set()
         self._decided: dict[str, str] = {}
+        self._held = {one.component for one in plan.components} if len(plan.components) > 1 else set()
         self._stopping = False
         self.settled = False
         self.runs = [
@@ -141,7 +147,7 @@ class CarryOut:
         await workflow.wait_condition(lambda: len(self._told) == len(self.runs) or self._over)
         if self._over:
             self.stop()
-            await self._settle_what_cannot_stop()
+            await self._end_before_all_are_done()
             return
         self.settled = True
         for child in self._children.values():
@@ -154,24 +160,50 @@ class CarryOut:
             ready = [name for name, after in waiting.items() if after & present <= self._told]
             for name in ready:
                 del waiting[name]
+                self._held.discard(name)
                 await _say(self._children[name], "go")
             seen = len(self._told)
             if waiting:
                 await workflow.wait_condition(lambda seen=seen: len(self._told) > seen or self._over)  # type: ignore[misc]
 
-    async def _settle_what_cannot_stop(self) -> None:
-        """A cancel that crossed a point of no return leaves a story that rolls forward: let it end."""
+    async def _end_before_all_are_done(self) -> None:
+        """One has ended before its time, or all are to stop. Past a point of no return nothing is gained by undoing
+        the others: who has not begun never does, who is at work goes on, and who is done is settled."""
+        for name in () if self._stopping else sorted(self._held):
+            self._children[name].cancel()
         while not all(child.done() for child in self._children.values()):
-            both = sorted(self._told & self._decided.keys())
-            forward = [name for name in both if not self._children[name].done()]
-            for name in forward:
+            if not self._stopping:
+                self.stop()  # The one that was past it may have turned out to have touched nothing.
+            for name in sorted(self._forward):
                 self._told.discard(name)
-                await _say(self._children[name], "settle")
+                if not self._children[name].done():
+                    self._decided.setdefault(name, f"{name} is done")
+                    await _say(self._children[name], "settle")
+            if not self._stopping:
+                await self._show_the_ended()
+            ended = self._ended_count
             await workflow.wait_condition(
-                lambda: (
-                    bool(self._told & self._decided.keys()) or all(c.done() for c in self._children.values())
+                lambda ended=ended: (  # type: ignore[misc]
+                    bool(self._forward) or self._ended_count > ended or not (self._stopping or self._decided)
                 )
             )
+
+    @property
+    def _forward(self) -> set[str]:
+        """Who waits for "settle" and is to get it, since it is not being undone."""
+        return self._told & self._decided.keys() if self._stopping else self._told
+
+    @property
+    def _ended_count(self) -> int:
+        return sum(child.done() for child in self._children.values())
+
+    async def _show_the_ended(self) -> None:
+        """An end is no report: without this, all would seem to be undoing because one has, while they go on."""
+        for run in self.runs:
+            child = self._children.get(run.component)
+            if child is not None and child.done():
+                run.state = (await _ended(child)).state.value
+        self._stands()
 
     @property
     def _over(self) -> bool:

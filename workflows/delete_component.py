@@ -95,12 +95,13 @@ class DeleteComponentWorkflow(Story):
     async def _set_the_end(self, say: "Words", keep_seconds: int) -> None:
         """Last, because a delete that is parked for longer than the disks are kept must still be undoable."""
         until = workflow.now() + timedelta(seconds=keep_seconds)
-        await self.step(
+        gone = await self.step(
             say.key("until"),
             call(VolumeActivities.keep_volumes, say.keep("until", until)),
             undo=undoing(VolumeActivities.keep_volumes, say.keep("until/undo", FOR_EVER)),
         )
-        self.saw(say.key("until"), f"kept until {until:%Y-%m-%d %H:%M} UTC")
+        missing = f"; gone before: {', '.join(gone)}" if gone else ""
+        self.saw(say.key("until"), f"kept until {until:%Y-%m-%d %H:%M} UTC{missing}")
 
     async def see_that_the_facts_hold(self, run: RunComponent) -> None:
         plan = run.plan

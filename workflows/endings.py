@@ -40,11 +40,18 @@ def of_stories(outcomes: list[Outcome], plan: Plan, cancelled: bool) -> tuple[Op
     failed = [o for o in outcomes if o.reason and not o.cancelled]
     why = "; ".join(dict.fromkeys(o.reason for o in failed)) or ("cancelled" if cancelled else "undone")
     help_text = next((o.help for o in failed if o.help), "")
+    pairs = zip(plan.components, outcomes, strict=True)
+    if done := ", ".join(one.component for one, outcome in pairs if outcome.state is StoryState.DONE):
+        # One failed when another was past its point of no return, or was ended by force after all were settled.
+        why += f"; there was no way back for {done}, which ended as planned"
     if StoryState.UNDONE_IN_PART in states:
         return OperationState.UNDONE_IN_PART, why, help_text or "remove by hand what is listed as left behind"
-    if StoryState.DONE in states:
-        # Only when one of them was ended by force after all were settled.
-        return OperationState.UNDONE_IN_PART, why, "delete the components that are done, or ask again"
+    if done:
+        return (
+            OperationState.UNDONE_IN_PART,
+            why,
+            help_text or "see what is there, and ask again for the rest",
+        )
     return OperationState.UNDONE, why, help_text
 
 

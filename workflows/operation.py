@@ -157,12 +157,17 @@ class OperationWorkflow:
             if run.component == report.component:
                 run.state = "done" if report.told else report.state.value
         self._record.no_way_back = self._work.no_way_back
-        states = {run.state for run in self._record.components}
         if report.state is StoryState.PARKED:
             self._record.explanation = report.reason
             self._note(report.component, "parked", report.reason)
-        if StoryState.PARKED.value in states:
-            self._set(OperationState.PARKED, f"a person: retry, skip or abort ({report.component})")
+        self._stands()
+
+    def _stands(self) -> None:
+        """The state of the whole, from those of its components."""
+        states = {run.state for run in self._record.components}
+        parked = [run.component for run in self._record.components if run.state == StoryState.PARKED.value]
+        if parked:
+            self._set(OperationState.PARKED, f"a person: retry, skip or abort ({', '.join(parked)})")
         elif StoryState.UNDOING.value in states:
             self._set(OperationState.UNDOING, "the undo")
         else:
@@ -273,7 +278,7 @@ class OperationWorkflow:
 
     async def _carry_out(self, plan: Plan) -> bool:
         """Run it under its locks; False when the facts had changed and nothing was touched."""
-        work = self._work = CarryOut(self._request, plan, self._behind)
+        work = self._work = CarryOut(self._request, plan, self._behind, self._stands)
         self._record.components = work.runs
         self._set(OperationState.RUNNING, "its steps")
         running = asyncio.create_task(work.run())

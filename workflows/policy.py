@@ -6,7 +6,8 @@ from activities.models.common import Message
 from activities.models.policies import Policy, Rule
 from activities.models.quantities import seconds
 from workflows.models.operations import OperationRequest
-from workflows.models.plans import Plan
+from workflows.models.plans import ComponentPlan, Plan
+from workflows.planning.delete import disks_at_stake
 
 
 class Verdict(Message):
@@ -57,17 +58,33 @@ def _matches(rule: Rule, request: OperationRequest) -> bool:
 
 def _reached(rule: Rule, plan: Plan) -> str | None:
     """Why the rule applies, or None when it has thresholds and none is reached."""
-    largest = max((d.spec.size_gib for c in plan.components for i in c.instances for d in i.disks), default=0)
-    instances = max((len(c.instances) for c in plan.components), default=0)
+    largest = max((size for one in plan.components for size in _disk_sizes(one)), default=0)
+    instances = max((_instances(one) for one in plan.components), default=0)
     increase = plan.cost_after - plan.cost_before
     reasons = []
     if rule.disk_gib_at_least is not None and largest >= rule.disk_gib_at_least:
         reasons.append(f"a disk of {largest} GiB (from {rule.disk_gib_at_least})")
     if rule.cost_increase_at_least is not None and increase >= rule.cost_increase_at_least:
         reasons.append(f"{increase:.2f} USD a month more (from {rule.cost_increase_at_least:.2f})")
+    elif rule.cost_increase_at_least is not None and plan.unpriced:
+        # What cannot be known to stay below the threshold is looked at by a person.
+        unknown = ", ".join(plan.unpriced)
+        reasons.append(f"nobody knows the price of {unknown} disks (from {rule.cost_increase_at_least:.2f})")
     if rule.instances_at_least is not None and instances >= rule.instances_at_least:
         reasons.append(f"{instances} instances (from {rule.instances_at_least})")
     if reasons:
         return "; ".join(reasons)
     thresholds = (rule.disk_gib_at_least, rule.cost_increase_at_least, rule.instances_at_least)
     return None if any(t is not None for t in thresholds) else "it applies to every such operation"
+
+
+def _disk_sizes(plan: ComponentPlan) -> list[int]:
+    """In GiB: of the disks that are made, or kept or deleted."""
+    if plan.found is not None:
+        return [disk.size_gib for disk in disks_at_stake(plan.found, plan.keep_seconds)]
+    return [disk.spec.size_gib for one in plan.instances for disk in one.disks]
+
+
+def _instances(plan: ComponentPlan) -> int:
+    """How many are made, or stopped for good."""
+    return len(plan.found.instances if plan.found is not None else plan.instances)

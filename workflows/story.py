@@ -141,7 +141,7 @@ class Story:
         result = await self._until_done(record, do)
         record.ended_at = workflow.now()
         if record.step.point_of_no_return and record.state is StepState.DONE:
-            self._no_way_back = record.step.title
+            self._no_way_back = self._no_way_back or record.step.title
             self._undos.clear()
         self._stop_if_cancelled()
         return result
@@ -158,7 +158,7 @@ class Story:
     # How it is done.
 
     async def _until_done(self, record: StepRecord, do: Call) -> Any:
-        decisive = record.step.point_of_no_return
+        decisive = record.step.point_of_no_return and not self._no_way_back
         while True:
             if decisive:
                 self._deciding = record.step.title

@@ -68,12 +68,13 @@ class DeployFacts(Message):
     def fingerprint(self, component: str) -> str:
         """Hash of what, if it changed, makes a plan for `component` void.
 
-        The machines and what exists of the component count. Free capacity does not: it changes with every
-        deploy of anybody, and whether a pod fits is seen again by the scheduler.
+        What exists of the component counts, the prices, and in which zones anything can run at all, since that is
+        what instances are spread over. Single machines do not: they come and go with an autoscaler. Nor does free
+        capacity: it changes with every deploy of anybody, and whether a pod fits is seen again by the scheduler.
         """
         facts = {
             "zones": self.zones,
-            "nodes": sorted([n.name, n.machine, n.zone, n.type, n.schedulable] for n in self.nodes),
+            "usable": sorted({node.zone for node in self.nodes if node.schedulable} & set(self.zones)),
             "component": [c.model_dump() for c in self.components if c.component == component],
             "foreign": sorted(self.foreign_objects),
             "prices": {k: v.model_dump() for k, v in sorted(self.prices.items())},

@@ -125,7 +125,8 @@ async def test_what_the_policy_forbids_is_refused(stage: Stage) -> None:
 
 
 async def test_a_changed_cluster_voids_the_approval(stage: Stage, waiting: OperationRecord) -> None:
-    machine = await _another_machine(stage)
+    zone = _zones(waiting)[0]
+    await _usable(stage, zone, False)
     try:
         assert (await _approve(stage, waiting)).code == 0
         again = await stage.bench.until(
@@ -136,14 +137,37 @@ async def test_a_changed_cluster_voids_the_approval(stage: Stage, waiting: Opera
         assert (stale.code, "is not that of the plan in question" in stale.err) == (4, True)
         assert leftovers(stage.sandbox, waiting.app) == [], "it touched something without an approval"
     finally:
-        await _ended_machine(stage, machine)
-    # And the other way: what was planned with the machine is void without it.
+        await _usable(stage, zone, True)
+    # And the other way: what was planned without the zone is void with it.
     assert (await _approve(stage, again.record)).code == 0
     third = await stage.bench.until(
         waiting.id, lambda seen: _waits(seen) and _hash(seen.record) != _hash(again.record)
     )
     assert (await _approve(stage, third.record)).code == 0
     assert (await stage.bench.ended(waiting.id)).state is OperationState.SUCCEEDED
+
+
+async def test_an_autoscaler_does_not_void_an_approval(stage: Stage, waiting: OperationRecord) -> None:
+    machine = await _another_machine(stage)
+    try:
+        assert (await _approve(stage, waiting)).code == 0
+        record = await stage.bench.ended(waiting.id)
+    finally:
+        await _ended_machine(stage, machine)
+    assert (record.state, record.plan) == (OperationState.SUCCEEDED, waiting.plan)
+
+
+def _zones(record: OperationRecord) -> list[str]:
+    assert record.plan is not None
+    return [one.zone for component in record.plan.components for one in component.instances]
+
+
+async def _usable(stage: Stage, zone: str, usable: bool) -> None:
+    """Let pods on the nodes of a zone again, or no more, as before the work on all of its machines."""
+    for node in stage.sandbox.api.items("/api/v1/nodes"):
+        if node["metadata"]["labels"].get("topology.kubernetes.io/zone") == zone:
+            path = f"/api/v1/nodes/{node['metadata']['name']}"
+            await asyncio.to_thread(stage.sandbox.api.patch, path, {"spec": {"unschedulable": not usable}})
 
 
 def _hash(record: OperationRecord) -> str:

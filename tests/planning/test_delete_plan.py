@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from story_desk import app_of
+
 from activities.models.facts import ComponentFacts, DeleteFacts, DiskPrice, ExistingDisk
+from activities.models.instances import ReleaseRecord
 from workflows.models.operations import DeleteRequest
 from workflows.models.plans import Plan
 from workflows.planning.delete import plan_delete
@@ -27,6 +30,22 @@ def plan(*found: ComponentFacts, **request: Any) -> Plan:
 
 RUNNING = ComponentFacts(component="db", instances=[0], claims=["claim-0"], disks=[disk(0)])
 KEPT = ComponentFacts(component="db", instances=[], claims=[], disks=[disk(0, claim="", kept=True)])
+RECORD = ReleaseRecord(
+    release=1,
+    operation="op-0",
+    requester="somebody",
+    recorded_at="",
+    tenant="default",
+    component=app_of().components[0],
+    zones=["z"],
+    claims=[{}],
+    volumes=[{}],
+)
+WEB = ComponentFacts(component="db", instances=[0], claims=[], disks=[], record=RECORD, secrets=["db.key"])
+
+
+def decisive(planned: Plan) -> list[str]:
+    return [step.id.removeprefix("db/") for step in planned.steps if step.point_of_no_return]
 
 
 def ids(planned: Plan) -> list[str]:
@@ -42,9 +61,30 @@ def test_what_holds_data_is_kept_first_and_its_time_is_set_last() -> None:
 def test_deleting_the_disks_is_the_point_of_no_return_and_comes_after_everything_that_can_be_undone() -> None:
     planned = plan(RUNNING, delete_disks=True)
     assert ids(planned) == ["0/stop", "claims", "services", "disks", "release", "secrets", "namespace"]
-    assert [step.id for step in planned.steps if step.point_of_no_return] == ["db/disks"]
+    assert decisive(planned) == ["disks", "secrets"]
     assert planned.cost_after == 0
     assert "the data on 1 disk is lost" in planned.risk
+    assert (
+        planned.can_be_undone
+        == "in part, until the first disk or secret is deleted: no release is recorded of db"
+    )
+
+
+def test_deleting_the_secrets_is_the_point_of_no_return_where_there_are_no_disks() -> None:
+    planned = plan(WEB, delete_disks=True)
+    assert decisive(planned) == ["secrets"]
+    assert planned.can_be_undone == "all of it, until the first secret is deleted"
+    assert planned.risk == "low: there are no disks, but its secrets are lost"
+
+
+def test_where_disks_and_secrets_are_kept_there_is_no_point_of_no_return() -> None:
+    for found in (RUNNING.model_copy(update={"record": RECORD}), WEB):
+        planned = plan(found)
+        assert decisive(planned) == []
+        assert planned.can_be_undone == "all of it, until it has succeeded"
+    assert planned.risk == "low: there are no disks"
+    assert plan(RUNNING).can_be_undone.startswith("in part, until it has succeeded")
+    assert plan(KEPT).can_be_undone == ""
 
 
 def test_what_only_rests_for_its_time_is_left_alone() -> None:
@@ -78,3 +118,8 @@ def test_without_a_record_the_plan_says_that_there_is_no_way_back() -> None:
 def test_a_disk_costs_what_it_was_provisioned_with() -> None:
     fast = RUNNING.model_copy(update={"disks": [disk(0, iops=6000)]})
     assert plan(fast).cost_before == 0.8 + 15
+
+
+def test_a_disk_without_a_known_price_is_named() -> None:
+    slow = RUNNING.model_copy(update={"disks": [disk(0, type="st1")]})
+    assert "the price list has no st1 disks; what they cost is not in the sum" in plan(slow).notes

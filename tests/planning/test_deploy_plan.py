@@ -118,6 +118,33 @@ def test_a_plan_that_temporal_cannot_carry_is_refused_with_the_way_out() -> None
     assert one.refused == []
 
 
+def with_arguments(kilobytes: int, instances: int, letter: str = "x") -> App:
+    container = {"name": "main", "image": "redis:7", "args": [letter * 1000 for _ in range(kilobytes)]}
+    return app_of({"instances": instances, "containers": [container], "volumes": []})
+
+
+def test_a_component_whose_instances_cannot_be_started_in_one_message_is_refused_with_the_way_out() -> None:
+    planned = plan(with_arguments(120, 60))
+    (why,) = planned.refused
+    assert why.startswith("too large to start: db is described in 117 KiB")
+    assert "60 instances, 7074 KiB where 2048 are allowed" in why
+    assert "fewer instances" in why
+    assert planned.impossible
+    assert plan(with_arguments(120, 15)).refused == []
+
+
+def test_what_a_message_carries_is_counted_in_bytes() -> None:
+    assert plan(with_arguments(40, 45)).refused == []
+    assert "too large to start" in plan(with_arguments(40, 45, letter="ä")).refused[0]
+
+
+def test_a_disk_without_a_known_price_is_named() -> None:
+    planned = plan(app_of({"volumes": [{"name": "data", "size": "500Gi", "type": "st1"}]}))
+    assert planned.unpriced == ["st1"]
+    assert "the price list has no st1 disks; what they cost is not in the sum" in planned.notes
+    assert plan().unpriced == []
+
+
 def test_a_component_that_lost_an_instance_is_not_as_asked() -> None:
     app = app_of({"instances": 3})
     there = ExistingComponent(component="db", release=1, instances=[0, 2], spec=app.components[0])
@@ -182,13 +209,26 @@ def test_more_than_the_account_may_create_is_refused(quota: VolumeQuota) -> None
     assert "the account may create" in plan(quota=quota).refused[0]
 
 
-def test_a_machine_more_changes_the_facts_and_free_room_does_not() -> None:
+def test_machines_and_free_room_do_not_change_the_facts() -> None:
     before = facts_for().fingerprint("db")
     nodes = [node(zone) for zone in ZONES]
     busy = [n.model_copy(update={"free_cpu_millicores": 7, "attached": 3}) for n in nodes]
     assert facts_for(nodes=busy).fingerprint("db") == before
+    assert facts_for(nodes=[*nodes, node(ZONES[0], "new")]).fingerprint("db") == before
+    assert (
+        facts_for(nodes=[*nodes, small(ZONES[0], name="cordoned", schedulable=False)]).fingerprint("db")
+        == before
+    )
+    assert facts_for(nodes=[*nodes[1:], node(ZONES[0], "instead")]).fingerprint("db") == before
+    assert facts_for(nodes=[*nodes, node("elsewhere")]).fingerprint("db") == before
+
+
+def test_a_zone_in_which_nothing_can_run_any_more_changes_the_facts() -> None:
+    before = facts_for().fingerprint("db")
+    nodes = [node(zone) for zone in ZONES]
     assert facts_for(nodes=nodes[:2]).fingerprint("db") != before
-    assert facts_for(nodes=[*nodes, node(ZONES[0], "new")]).fingerprint("db") != before
+    assert facts_for(nodes=[*nodes[:2], small(ZONES[2], schedulable=False)]).fingerprint("db") != before
+    assert facts_for(zones=ZONES[:2]).fingerprint("db") != before
 
 
 def test_another_component_does_not_change_the_facts_of_this_one() -> None:

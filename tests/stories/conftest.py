@@ -33,3 +33,5 @@ async def desk(temporal: Client, world: FakeWorld) -> AsyncIterator[Desk]:
     )
     async with worker:
         yield Desk(temporal, world, queue)
+        for event in world.hold.values():
+            event.set()  # A test that failed has not; the worker would wait for its activities for ever.

@@ -96,7 +96,7 @@ async def test_changed_facts_void_the_approval(desk: Desk, world: FakeWorld) -> 
     world.policy = demanding()
     handle = await desk.deploy()
     first = await desk.state(handle, OperationState.WAITING_FOR_APPROVAL)
-    world.nodes.append(node("us-east-1a", "another"))
+    world.nodes.pop()
     await approve(handle, first)
     while True:
         second = await desk.state(handle, OperationState.WAITING_FOR_APPROVAL)
@@ -109,6 +109,17 @@ async def test_changed_facts_void_the_approval(desk: Desk, world: FakeWorld) -> 
     assert not second.approval.granted_by
     await approve(handle, second)
     assert (await handle.result()).state is OperationState.SUCCEEDED
+
+
+async def test_an_autoscaler_does_not_void_an_approval(desk: Desk, world: FakeWorld) -> None:
+    world.policy = demanding()
+    handle = await desk.deploy()
+    record = await desk.state(handle, OperationState.WAITING_FOR_APPROVAL)
+    world.nodes = [node(one.zone, f"{one.name}-instead") for one in world.nodes]
+    world.nodes.append(node("us-east-1a", "another"))
+    await approve(handle, record)
+    ended = await handle.result()
+    assert (ended.state, ended.plan) == (OperationState.SUCCEEDED, record.plan)
 
 
 async def test_only_what_reaches_a_threshold_needs_an_approval(desk: Desk, world: FakeWorld) -> None:
@@ -302,7 +313,7 @@ async def test_a_cancel_during_the_point_of_no_return_lets_it_happen(desk: Desk,
 async def test_other_facts_than_those_agreed_to_are_refused(desk: Desk, world: FakeWorld) -> None:
     seen = await (await desk.deploy(plan_only=True)).result()
     assert seen.plan is not None
-    world.nodes.append(node("us-east-1a", "another"))
+    world.nodes.pop()
     record = await (await desk.deploy(agreed=seen.plan.agreement)).result()
     assert (record.state, world.empty) == (OperationState.REFUSED, True)
     assert "agreed to" in record.explanation
@@ -406,7 +417,7 @@ async def test_a_change_after_the_first_component_was_made_does_not_undo_it(
     reached = world.pause("record-release db/release")
     handle = await desk.deploy(app)
     await reached.wait()
-    world.nodes.append(node("us-east-1a", "autoscaled"))
+    world.nodes.pop()
     world.hold["record-release db/release"].set()
     record = await handle.result()
     assert record.state is OperationState.SUCCEEDED

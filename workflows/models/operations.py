@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from activities.models.apps import App
 from activities.models.common import Message
 from workflows.models.plans import Plan
-from workflows.models.steps import StepRecord
+from workflows.models.steps import Person, StepRecord
 
 
 class OperationKind(StrEnum):
@@ -78,7 +78,7 @@ class OperationRequest(Message):
     cluster: str
     app: str
     tenant: str = "default"
-    requester: str
+    requester: Person
     reason: str = ""
     wait: bool = True
     plan_only: bool = False
@@ -102,18 +102,18 @@ class OperationRequest(Message):
 class Approve(Message):
     """`plan_hash` proves that the approver saw the plan that would run."""
 
-    by: str
+    by: Person
     reason: str
     plan_hash: str
 
 
 class Reject(Message):
-    by: str
+    by: Person
     reason: str
 
 
 class Cancel(Message):
-    by: str
+    by: Person
     reason: str = ""
 
 

@@ -43,12 +43,14 @@ class ComponentPlan(Message):
 
 
 class Plan(Message):
-    """Costs are USD a month. `refused` non-empty: the operation cannot run, and why, one sentence each."""
+    """Costs are USD a month; those of new disks of the types `unpriced` are not known, and not in them. `refused`
+    non-empty: the operation cannot run, and why, one sentence each."""
 
     summary: str
     components: list[ComponentPlan]
     cost_before: float = 0.0
     cost_after: float = 0.0
+    unpriced: list[str] = []
     priced_on: str = ""
     downtime: str = "none"
     risk: str = ""

@@ -2,10 +2,14 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from activities.models.common import Message
+
+#: Who asks, approves or decides. The record tells it for ever, so nobody may stay unnamed.
+Person = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
 
 class PlannedStep(Message):
@@ -62,7 +66,7 @@ class Decide(Message):
     """A decision about the parked steps; `step` None: about all of them. Signed."""
 
     decision: Decision
-    by: str
+    by: Person
     reason: str = ""
     step: str | None = None
 

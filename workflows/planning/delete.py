@@ -7,8 +7,8 @@ from activities.models.volumes import VolumeSpec
 from workflows.models.operations import DeleteRequest
 from workflows.models.plans import ComponentPlan, Plan
 from workflows.models.steps import PlannedStep
-from workflows.planning.cost import disk_cost
-from workflows.planning.words import count
+from workflows.planning.cost import disk_cost, unpriced
+from workflows.planning.words import count, no_price
 
 
 def plan_delete(request: DeleteRequest, facts: DeleteFacts) -> Plan:
@@ -19,8 +19,8 @@ def plan_delete(request: DeleteRequest, facts: DeleteFacts) -> Plan:
     concerned = [found for found in facts.components if found not in resting]
     plans = [_plan_component(request.app, found, keep) for found in concerned]
     unknown = [name for name in request.components if name not in known]
-    disks = [disk for found in concerned for disk in disks_at_stake(found, keep)]
-    cost = round(sum(disk_cost(_spec_of(disk), facts.prices) for disk in disks), 2)
+    disks = [_spec_of(disk) for found in concerned for disk in disks_at_stake(found, keep)]
+    cost = round(sum(disk_cost(spec, facts.prices) for spec in disks), 2)
     unrecorded = [found.component for found in concerned if found.record is None]
     return Plan(
         summary=_summary(request.app, plans, len(disks), keep),
@@ -30,10 +30,11 @@ def plan_delete(request: DeleteRequest, facts: DeleteFacts) -> Plan:
         priced_on=facts.priced_on,
         downtime="for good: nothing of it runs afterwards",
         risk=_risk(len(disks), keep),
-        can_be_undone="all of it, until it has succeeded" if keep else "until the disks are deleted",
+        can_be_undone=_can_be_undone(plans, len(disks), keep, unrecorded),
         refused=[f"there is no component {name!r} in {request.app}" for name in unknown],
         exists=[f"{one.component} is deleted already; what it left is kept for its time" for one in resting],
-        notes=[f"{name} has no recorded release, so its delete cannot be undone" for name in unrecorded],
+        notes=[f"{name} has no recorded release, so its delete cannot be undone" for name in unrecorded]
+        + [no_price(kind) for kind in unpriced(disks, facts.prices)],
     )
 
 
@@ -76,7 +77,9 @@ def delete_steps(app: str, found: ComponentFacts, keep_seconds: int) -> list[Pla
         step("release", f"remove the release records of {name}", f"record the release of {name} again")
     )
     if not keep_seconds:
-        steps.append(step("secrets", f"delete the secrets of {name}", skippable=True))
+        # Its own point of no return, as there may be no disks before it, or a person may have skipped those.
+        title = f"delete the secrets of {name}"
+        steps.append(step("secrets", title, point_of_no_return=True, skippable=True))
     title = f"delete namespace {app} if nothing else is in it"
     again = f"see that namespace {app} is there again" if keep_seconds else ""
     steps.append(step("namespace", title, again, skippable=True))
@@ -129,8 +132,20 @@ def _summary(app: str, plans: list[ComponentPlan], disks: int, keep_seconds: int
     return f"delete {app}: {names}; {fate}"
 
 
+def _can_be_undone(plans: list[ComponentPlan], disks: int, keep_seconds: int, unrecorded: list[str]) -> str:
+    if not plans:
+        return ""
+    first = "the first disk or secret is deleted" if disks else "the first secret is deleted"
+    until = "it has succeeded" if keep_seconds else first
+    if unrecorded:
+        return f"in part, until {until}: no release is recorded of {', '.join(unrecorded)}"
+    return f"all of it, until {until}"
+
+
 def _risk(disks: int, keep_seconds: int) -> str:
-    if keep_seconds or not disks:
+    if not disks:
+        return "low: there are no disks" + ("" if keep_seconds else ", but its secrets are lost")
+    if keep_seconds:
         return "low: the disks are kept"
     return f"high: the data on {count(disks, 'disk')} is lost"
 

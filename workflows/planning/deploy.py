@@ -1,5 +1,7 @@
 """Decides a first release: zones, disks, steps, cost, and what is in the way. Pure; printed by `--plan`."""
 
+from pydantic import BaseModel
+
 from activities.models import tags
 from activities.models.apps import App, Component, in_order
 from activities.models.facts import DeployFacts, ExistingComponent
@@ -7,12 +9,16 @@ from activities.models.volumes import VolumeSpec
 from workflows.ids import short_hash
 from workflows.models.plans import ComponentPlan, Plan, PlannedDisk, PlannedInstance
 from workflows.models.steps import PlannedStep
-from workflows.planning.cost import disk_cost
+from workflows.planning.cost import disk_cost, unpriced
 from workflows.planning.placement import Room, place
-from workflows.planning.words import count
+from workflows.planning.words import count, no_price
 
 #: Bytes. Leaves as much again for the record of the steps.
 LARGEST_PLAN = 900_000
+
+#: Bytes. All instances of a component may be started in one message, each with the whole document of the component;
+#: gRPC takes 4 MiB, of which half is left for what stands around it.
+LARGEST_START = 2 * 1024 * 1024
 
 
 def plan_deploy(app: App, facts: DeployFacts, operation: str) -> Plan:
@@ -32,11 +38,14 @@ def plan_deploy(app: App, facts: DeployFacts, operation: str) -> Plan:
     disks = [disk.spec for plan in plans for one in plan.instances for disk in one.disks]
     refused += _over_quota(disks, facts)
     refused += too_large(plans)
+    unknown = unpriced(disks, facts.prices)
+    notes += [no_price(kind) for kind in unknown]
     as_asked = [c.name for c in app.components if _is_as_asked(c, existing)]
     return Plan(
         summary=_summary(app, plans, disks),
         components=plans,
         cost_after=round(sum(disk_cost(spec, facts.prices) for spec in disks), 2),
+        unpriced=unknown,
         priced_on=facts.priced_on,
         downtime="none: nothing of it runs yet" if plans else "none",
         risk="low: only new things are made" if plans else "none: nothing is done",
@@ -221,11 +230,28 @@ def _refusals(app: App, facts: DeployFacts, existing: dict[str, ExistingComponen
 
 
 def too_large(plans: list[ComponentPlan]) -> list[str]:
-    """Temporal carries 2 MiB in a message, and the record of an operation is its plan and what came of it."""
-    size = sum(len(plan.model_dump_json()) for plan in plans)
-    if size <= LARGEST_PLAN:
-        return []
-    return [f"too large for one operation (a plan of {size // 1024} KiB); deploy its components in parts"]
+    """Temporal carries 2 MiB in a payload, and the record of an operation is its plan and what came of it; and it
+    ends a story by force whose next activities do not fit into one message."""
+    refused = []
+    size = sum(_carried(plan) for plan in plans)
+    if size > LARGEST_PLAN:
+        refused.append(
+            f"too large for one operation (a plan of {size // 1024} KiB); deploy its components in parts"
+        )
+    for plan in plans:
+        each, many = _carried(plan.spec) if plan.spec else 0, len(plan.instances)
+        if each * many > LARGEST_START:
+            refused.append(
+                f"too large to start: {plan.component} is described in {each // 1024} KiB, which is sent with each of "
+                f"its {many} instances, {each * many // 1024} KiB where {LARGEST_START // 1024} are allowed; "
+                "put long arguments and values into the image, or ask for fewer instances"
+            )
+    return refused
+
+
+def _carried(message: BaseModel) -> int:
+    """Bytes of the message as a payload."""
+    return len(message.model_dump_json().encode())
 
 
 def _over_quota(disks: list[VolumeSpec], facts: DeployFacts) -> list[str]:
