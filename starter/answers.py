@@ -19,7 +19,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from starter.connecting import explained
-from starter.failures import FAILED, REFUSED, OperationFailed
+from starter.failures import BAD_REQUEST, REFUSED, UNKNOWN, OperationFailed
 from starter.watching import why_silent
 
 T = TypeVar("T")
@@ -29,9 +29,6 @@ SAY_AFTER = timedelta(seconds=3)
 
 #: How long somebody waits for a worker to take an answer or a question.
 ANSWER_WITHIN = timedelta(seconds=60)
-
-#: After these nobody knows whether the server has done what it was asked to.
-UNKNOWN_OUTCOME = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
 
 
 class NobodyHears(Exception):
@@ -59,27 +56,24 @@ class Answers:
         parts = [operation, update, message.model_dump_json(), occasion]
         update_id = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
         again = f"`supergiant op show {operation}` shows whether it did; said again, it is still said once"
-        with explained(self._client):
+        with explained(self._client, again):
             try:
-                return await self.wait(
-                    handle.execute_update(update, message, id=update_id), "; it may still take effect", again
-                )
+                return await self.wait(handle.execute_update(update, message, id=update_id), again)
             except WorkflowUpdateFailedError as refusal:
                 cause = refusal.cause
                 why = cause.message if isinstance(cause, ApplicationError) else str(cause)
                 raise OperationFailed(REFUSED, why, f"`supergiant op show {operation}` shows it") from refusal
             except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-                raise _lost(error, again) from error
+                said = f"Temporal did not answer; it may still take effect: {error}"
+                raise OperationFailed(UNKNOWN, said, again) from error
             except RPCError as error:
-                if error.status in UNKNOWN_OUTCOME:
-                    raise _lost(error, again) from error
                 if error.status is not RPCStatusCode.NOT_FOUND or "amespace" in error.message:
                     raise
         raise NobodyHears
 
-    async def wait(self, answer: Coroutine[Any, Any, T], consequence: str, help: str) -> T:
+    async def wait(self, answer: Coroutine[Any, Any, T], again: str = "") -> T:
         """Wait for an answer of a worker; say why if it does not come soon, give up when it does not come.
-        `consequence` and `help` are for then."""
+        `again` is as in `explained`."""
         task = asyncio.ensure_future(answer)
         try:
             done, _ = await asyncio.wait([task], timeout=SAY_AFTER.total_seconds())
@@ -93,8 +87,6 @@ class Answers:
             # A task whose error nobody takes would print it as a traceback when it is forgotten.
             await asyncio.gather(task, return_exceptions=True)
         waited = f"no worker answered within {ANSWER_WITHIN.total_seconds():.0f} s"
-        raise OperationFailed(FAILED, waited + consequence, help)
-
-
-def _lost(error: Exception, help: str) -> OperationFailed:
-    return OperationFailed(FAILED, f"Temporal did not answer; it may still take effect: {error}", help)
+        if again:
+            raise OperationFailed(UNKNOWN, f"{waited}; it may still take effect", again)
+        raise OperationFailed(BAD_REQUEST, waited, "is one running? `supergiant doctor` tells")

@@ -14,8 +14,11 @@ from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.models.settings import Settings
-from starter.failures import BAD_REQUEST, OperationFailed
+from starter.failures import BAD_REQUEST, UNKNOWN, OperationFailed
 from workflows.connection import CONNECT_TIMEOUT, connect_options
+
+#: After these nobody knows whether the server has done what it was asked to.
+UNKNOWN_OUTCOME = (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
 
 
 async def connect(settings: Settings, with_models: bool = True) -> Client:
@@ -38,13 +41,16 @@ async def connect(settings: Settings, with_models: bool = True) -> Client:
 
 
 @contextmanager
-def explained(client: Client) -> Iterator[None]:
+def explained(client: Client, again: str = "") -> Iterator[None]:
     """Turn what the server refuses or cannot do into an OperationFailed; callers handle first what they
-    expect."""
+    expect. `again` is for what changes something: how to find out what became of it, if no answer comes."""
     try:
         yield
     except RPCError as error:
         address = client.service_client.config.target_host
+        if again and error.status in UNKNOWN_OUTCOME:
+            message = f"Temporal at {address} did not answer; it may still take effect: {error.message}"
+            raise OperationFailed(UNKNOWN, message, again) from error
         if error.status is RPCStatusCode.NOT_FOUND and "amespace" in error.message:
             message = f"Temporal at {address} has no namespace {client.namespace!r}"
             raise OperationFailed(BAD_REQUEST, message, "set [temporal] namespace in the settings") from error

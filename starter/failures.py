@@ -15,6 +15,8 @@ DONE = Category("done", 0)
 FAILED = Category("failed", 1)
 BAD_REQUEST = Category("bad-request", 2)
 PARKED = Category("parked", 3)
+#: Nobody answered, so it may take effect or not; a person must look, as at what has parked.
+UNKNOWN = Category("unknown", 3)
 REFUSED = Category("refused", 4)
 DECLINED = Category("declined", 5)
 

@@ -29,9 +29,9 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.models import search_attributes
-from starter.answers import ANSWER_WITHIN, UNKNOWN_OUTCOME, Answers, NobodyHears
+from starter.answers import ANSWER_WITHIN, Answers, NobodyHears
 from starter.connecting import explained
-from starter.failures import BAD_REQUEST, FAILED, REFUSED, OperationFailed
+from starter.failures import BAD_REQUEST, REFUSED, OperationFailed
 from starter.listing import OPERATION_WORKFLOW, Listing
 from starter.snapshots import Snapshot
 from starter.watching import Watcher, worker_seen_at
@@ -63,7 +63,7 @@ class Operations(Listing):
 
     async def start(self, request: OperationRequest) -> bool:
         """Start it, or find that the very same request was started before under this id: then False."""
-        with explained(self._client):
+        with explained(self._client, f"ask again with --id {request.id}; it is started only once"):
             try:
                 await self._client.start_workflow(
                     OPERATION_WORKFLOW,
@@ -82,14 +82,6 @@ class Operations(Listing):
             except WorkflowAlreadyStartedError:
                 await self.known(request)
                 return False
-            except RPCError as error:
-                if error.status not in UNKNOWN_OUTCOME:
-                    raise
-                raise OperationFailed(
-                    BAD_REQUEST,
-                    f"Temporal did not answer; the operation may have been started or not: {error.message}",
-                    f"ask again with --id {request.id}; it is started only once",
-                ) from error
 
     async def known(self, request: OperationRequest) -> bool:
         """Whether the very same request was asked for under this id; that another one was is refused."""
@@ -173,7 +165,7 @@ class Operations(Listing):
         parked = [(c, s) for c, s in snapshot.parked if decide.step in (None, s.step.id)]
         if not parked and snapshot.note and not snapshot.ended:
             raise OperationFailed(
-                FAILED, f"nobody can say what has parked: {snapshot.note}", "nothing was said"
+                BAD_REQUEST, f"nobody can say what has parked: {snapshot.note}", "nothing was said"
             )
         if not parked:
             what = f"step {decide.step!r} is not parked" if decide.step else "nothing is parked"
@@ -199,9 +191,7 @@ class Operations(Listing):
                 result_type=answer,
             )
             try:
-                return await self._answers.wait(
-                    handle.result(), "", "is one running? `supergiant doctor` tells"
-                )
+                return await self._answers.wait(handle.result())
             except WorkflowFailureError as failure:
                 raise _no_answer(failure) from failure
 
@@ -287,7 +277,7 @@ class Operations(Listing):
                 continue
             inner = self._client.get_workflow_handle(run.workflow_id, run_id=run.run_id)
             progress = snapshot.progress.get(run.component)
-            with explained(self._client):
+            with explained(self._client, f"`supergiant op show {snapshot.record.id}` shows whether it did"):
                 if progress and progress.no_way_back:
                     # It rolls forward, and then would wait for ever to be told that all others are done.
                     await inner.signal("settle")
@@ -344,4 +334,6 @@ def _no_answer(failure: WorkflowFailureError) -> OperationFailed:
     if isinstance(cause, ApplicationError):
         helps = [str(d["help"]) for d in cause.details if isinstance(d, dict) and d.get("help")]
         return OperationFailed(BAD_REQUEST, cause.message, helps[0] if helps else "")
-    return OperationFailed(FAILED, "no worker answered in time", "is one running? `supergiant doctor` tells")
+    return OperationFailed(
+        BAD_REQUEST, "no worker answered in time", "is one running? `supergiant doctor` tells"
+    )

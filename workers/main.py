@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.boundary import LogContext
 from activities.models.settings import Settings, SettingsError, load
@@ -63,14 +64,18 @@ def _run() -> int:
     try:
         asyncio.run(serve(settings))
     except CannotConnect as error:
-        return _fail(str(error), "start it, or mend [temporal] in the settings")
+        return _fail(str(error), error.help)
     except OSError as error:
         return _fail(f"cannot listen: {error}", "choose other addresses in [worker] of the settings")
     return 0
 
 
 class CannotConnect(Exception):
-    pass
+    """`help` says what to do."""
+
+    def __init__(self, message: str, help: str) -> None:
+        super().__init__(message)
+        self.help = help
 
 
 async def serve(settings: Settings) -> None:
@@ -81,7 +86,12 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(sign, stop.set)
     client = await _connected(settings)
     worker = build_worker(settings, client)
-    await keep_schedules(client, sorted(settings.clusters))
+    try:
+        await keep_schedules(client, sorted(settings.clusters))
+    except RPCError as error:
+        raise CannotConnect(
+            f"Temporal does not let us keep schedules: {error.message}", "mend [temporal] in the settings"
+        ) from error
     health = await serve_health(settings.worker.health_address, lambda: worker.is_running)
     async with health, worker:
         log.info(
@@ -97,11 +107,27 @@ async def serve(settings: Settings) -> None:
 
 async def _connected(settings: Settings) -> Client:
     runtime = _runtime(settings)
+    where = settings.temporal.address or "the configured address"
     try:
-        return await connect(settings.temporal, runtime=runtime, identity=f"worker-{os.getpid()}")
-    except (RuntimeError, RPCError, TimeoutError) as error:
-        where = settings.temporal.address or "the configured address"
-        raise CannotConnect(f"Temporal at {where} cannot be reached: {error}") from error
+        client = await connect(settings.temporal, runtime=runtime, identity=f"worker-{os.getpid()}")
+    except (RuntimeError, ValueError, RPCError, TimeoutError) as error:
+        raise CannotConnect(
+            f"Temporal at {where} cannot be reached: {error}", "start it, or mend [temporal] in the settings"
+        ) from error
+    try:
+        # Connecting does not ask for it, and polling an unknown one would end in a traceback.
+        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise CannotConnect(
+                f"Temporal at {where} has no namespace {client.namespace!r}",
+                "create it, or mend [temporal] namespace in the settings",
+            ) from error
+        raise CannotConnect(
+            f"Temporal at {where} does not tell of namespace {client.namespace!r}: {error.message}",
+            "mend [temporal] in the settings",
+        ) from error
+    return client
 
 
 def _runtime(settings: Settings) -> Runtime:

@@ -5,10 +5,13 @@ time, and with a hundred there is never more than one call under way. Every answ
 question was asked, so nobody sees an older world than by asking alone.
 """
 
+import copy
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from activities.errors import SupergiantError
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -45,6 +48,9 @@ class Coalescing(Generic[Q, A]):
         mine.woken.wait()
         if not mine.answered:
             self._ask_for_those_who_wait()
+        if isinstance(mine.error, SupergiantError):
+            # Whoever catches one may write into it what holds for its own caller alone.
+            raise copy.copy(mine.error) from mine.error
         if mine.error is not None:
             raise mine.error
         return mine.answer  # type: ignore[return-value]  # None is an answer, too

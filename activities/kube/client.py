@@ -6,7 +6,7 @@ they cost four times the time and twice the memory of plain JSON, and lose field
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -42,36 +42,18 @@ _METADATA = "application/json;as={form};g=meta.k8s.io;v=v1"
 def connect(kubeconfig: Path | None, context: str = "") -> "KubeClient":
     """A client for one context ("": the current one) of a kubeconfig file. Without a file: the credentials
     that Kubernetes gives to the pod this runs in. Opens no connection."""
-    configuration = Configuration()
-    try:
-        if kubeconfig is None:
-            _kubeconfigs.load_incluster_config(configuration)
-        else:
-            _require_readable(kubeconfig)
-            _kubeconfigs.load_kube_config(
-                str(kubeconfig), context or None, configuration, persist_config=False
-            )
-    except (ConfigException, KeyError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
-        where = f"kubeconfig {kubeconfig}" if kubeconfig else "the pod's own credentials"
-        said = " ".join(str(error).split())
-        raise InvalidSpec(
-            f"{where} cannot be used: {said}", help="set `kubeconfig` and `context` of this cluster"
-        ) from error
-    if _is_loopback(configuration.host):
-        # Go's clients never use a proxy for this machine; the Python one would.
-        configuration.proxy = None
-    configuration.retries = False  # Temporal owns retries; a second layer would multiply the waits
-    configuration.connection_pool_maxsize = _CONNECTIONS
-    return KubeClient(ApiClient(configuration))
+    return KubeClient(lambda: _read(kubeconfig, context))
 
 
 class KubeClient:
-    """Safe to use from many threads. Every method asks the server once (`list` once per page)."""
+    """Safe to use from many threads. Every method asks the server once (`list` once per page). The credentials
+    are read now, and again after they were refused: whoever renews them has only to retry the operation."""
 
-    def __init__(self, api: ApiClient) -> None:
-        self._api = api
-        self._connections: Any = api.rest_client
-        self._host: str = api.configuration.host
+    def __init__(self, read: Callable[[], ApiClient]) -> None:
+        self._read = read
+        self._lock = threading.Lock()
+        self._api: ApiClient | None = read()
+        self._host: str = self._api.configuration.host
         self._credentials = threading.Lock()
 
     def apply(self, manifest: Manifest) -> Manifest:
@@ -202,7 +184,8 @@ class KubeClient:
         return tuple(missing)
 
     def close(self) -> None:
-        self._connections.close()
+        if self._api is not None:
+            self._api.rest_client.close()
 
     def _send(
         self,
@@ -232,7 +215,21 @@ class KubeClient:
         # restart of the API server would park operations as "access denied".
         if isinstance(error, AccessDenied) and not self._is_serving():
             raise Unreachable(f"the Kubernetes API server {self._host} is still starting") from error
+        if isinstance(error, AccessDenied):
+            self._forget()
         raise error
+
+    def _connected(self) -> ApiClient:
+        with self._lock:
+            if self._api is None:
+                self._api = self._read()
+                self._host = self._api.configuration.host
+            return self._api
+
+    def _forget(self) -> None:
+        """The file may hold others meanwhile; the next call reads it."""
+        with self._lock:
+            self._api = None
 
     def _is_serving(self) -> bool:
         return self._ask("GET", "see whether it is ready", "/readyz")[0] < 500
@@ -248,19 +245,49 @@ class KubeClient:
         accept: str = _JSON,
     ) -> tuple[int, Mapping[str, str], bytes]:
         headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": FIELD_MANAGER}
-        url = self._host + path + (f"?{urlencode(query)}" if query else "")
+        api = self._connected()
+        url = api.configuration.host + path + (f"?{urlencode(query)}" if query else "")
         try:
             # Refreshing an expired token may run a program of the kubeconfig; once is enough.
             with self._credentials:
-                self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-            response = self._connections.request(
+                api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+            connections: Any = api.rest_client
+            response = connections.request(
                 method, url, headers, body, _request_timeout=(_CONNECT_SECONDS, _READ_SECONDS)
             )
             return response.status, response.headers, response.read()
         except (urllib3.exceptions.HTTPError, ApiException) as error:
-            raise no_answer(self._host, what, error) from error
+            explained = no_answer(self._host, what, error)
+            if isinstance(explained, AccessDenied):
+                self._forget()
+            raise explained from error
         except OSError as error:
+            self._forget()
             raise AccessDenied(f"the credentials for {self._host} cannot be read: {error}") from error
+
+
+def _read(kubeconfig: Path | None, context: str) -> ApiClient:
+    configuration = Configuration()
+    try:
+        if kubeconfig is None:
+            _kubeconfigs.load_incluster_config(configuration)
+        else:
+            _require_readable(kubeconfig)
+            _kubeconfigs.load_kube_config(
+                str(kubeconfig), context or None, configuration, persist_config=False
+            )
+    except (ConfigException, KeyError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
+        where = f"kubeconfig {kubeconfig}" if kubeconfig else "the pod's own credentials"
+        said = " ".join(str(error).split())
+        raise InvalidSpec(
+            f"{where} cannot be used: {said}", help="set `kubeconfig` and `context` of this cluster"
+        ) from error
+    if _is_loopback(configuration.host):
+        # Go's clients never use a proxy for this machine; the Python one would.
+        configuration.proxy = None
+    configuration.retries = False  # Temporal owns retries; a second layer would multiply the waits
+    configuration.connection_pool_maxsize = _CONNECTIONS
+    return ApiClient(configuration)
 
 
 def _require_readable(kubeconfig: Path) -> None:

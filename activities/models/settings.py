@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from activities.models.quantities import seconds
 
@@ -25,6 +25,9 @@ CLOUD_KEYS: dict[str, tuple[str, ...]] = {
 }
 
 PREFIX = "SUPERGIANT_"
+
+#: Where to listen. The mark tells it from other texts when the file is read.
+Address = Annotated[str, "HOST:PORT"]
 
 
 class SettingsError(ValueError):
@@ -67,8 +70,8 @@ class WorkerSettings:
     """How a worker runs. `graceful_shutdown` is what running activities get before they are cancelled;
     `retention` how long a replaced or deleted component's disks are kept."""
 
-    metrics_address: str = "127.0.0.1:9464"
-    health_address: str = "127.0.0.1:9465"
+    metrics_address: Address = "127.0.0.1:9464"
+    health_address: Address = "127.0.0.1:9465"
     max_activities: int = 100
     graceful_shutdown: timedelta = timedelta(seconds=20)
     retention: timedelta = timedelta(days=7)
@@ -144,6 +147,11 @@ _T = TypeVar("_T")
 
 # The name becomes a part of workflow ids, disk tags and variable names.
 _CLUSTER_NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
+
+# A name that the resolver could not even look up would end in its traceback.
+_ADDRESS = re.compile(
+    r"([\w-]{1,63}(\.[\w-]{1,63})*|\[[0-9a-f:.]+\])?:(?P<port>\d{1,5})", re.ASCII | re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -221,6 +229,14 @@ def _text(value: object, base: Path) -> str:
     return value
 
 
+def _address(value: object, base: Path) -> str:
+    text = _text(value, base)
+    found = _ADDRESS.fullmatch(text)
+    if found is None or int(found["port"]) > 65535:
+        raise ValueError(f"{text!r} must be HOST:PORT, such as 127.0.0.1:9465, with a port up to 65535")
+    return text
+
+
 def _number(value: object, base: Path) -> int:
     if isinstance(value, str) and value.isdigit():
         value = int(value)
@@ -250,6 +266,7 @@ def _texts(value: object, base: Path) -> tuple[str, ...]:
 
 _CONVERTERS: dict[object, _Converter] = {
     str: _text,
+    Address: _address,
     int: _number,
     timedelta: _duration,
     timedelta | None: _duration,

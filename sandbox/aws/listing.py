@@ -75,6 +75,22 @@ def check_page_size(size: int, limit: int = 1000) -> None:
         )
 
 
+def at(path: str) -> Texts[Mapping[str, Any]]:
+    """Looks values up in what is shown of a record by the names on the way, in every item of a list."""
+
+    def texts(shown: Mapping[str, Any]) -> Iterable[str | None]:
+        found: list[Any] = [shown]
+        for name in path.split("."):
+            values = [item.get(name) for item in found if isinstance(item, Mapping)]
+            found = [item for value in values for item in (value if isinstance(value, list) else [value])]
+        return [
+            flag(value) if isinstance(value, bool) else None if value is None else str(value)
+            for value in found
+        ]
+
+    return texts
+
+
 def flag(value: bool) -> str:
     return "true" if value else "false"
 

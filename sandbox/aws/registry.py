@@ -46,6 +46,9 @@ class Call:
     # Ids the action made, for the log of calls.
     made: list[str] = field(default_factory=list)
 
+    def zone_id(self, zone: str) -> str | None:
+        return self.moto.zone_ids(self.region).get(zone)
+
     def new_id(self, prefix: str, digits: int = 17) -> str:
         """An id nobody had before; the same for the same seed and history, so runs can be compared."""
         identity = self.tx.find(IDENTITY, "identity") or Identity(seed=0)

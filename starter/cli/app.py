@@ -67,9 +67,15 @@ def deploy(
     On a terminal the plan is shown first, and nothing is done before it is agreed to.
     """
     from starter.cli.request import carry_out
+    from starter.suspicions import readable_secrets
     from workflows.models.operations import DeployRequest, OnFailure, OperationKind, OperationRequest
 
     document = _document(file, recipe, app)
+    for place in readable_secrets(document):
+        context.say(
+            f"warning: {place} looks like a secret, and records will show its value; name it under `secrets:` "
+            "and write {secret: NAME}, then the cluster makes a value that nobody sees"
+        )
     request = OperationRequest(
         id=id or new_id("deploy", document.app),
         kind=OperationKind.DEPLOY,
@@ -119,7 +125,7 @@ def delete(
 
     Its disks are kept for the cluster's retention time unless told otherwise.
     """
-    from starter.cli.request import carry_out
+    from starter.cli.request import carry_out, must_be_there
     from workflows.models.operations import DeleteRequest, OperationKind, OperationRequest
 
     if not yes and not plan and not context.interactive:
@@ -141,6 +147,7 @@ def delete(
             app=name, components=[_checked(one) for one in component], delete_disks=delete_disks
         ),
     )
+    context.ask(lambda operations: must_be_there(operations, request))
     return carry_out(context, request, ask=not yes, watch=watch)
 
 

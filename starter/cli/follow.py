@@ -25,7 +25,7 @@ from starter.cli.words import (
     standing,
     steps_lines,
 )
-from starter.failures import FAILED
+from starter.failures import UNKNOWN
 from starter.snapshots import Snapshot
 from workflows.models.steps import StepState
 
@@ -52,7 +52,7 @@ def follow(context: Context, operation: str) -> int:
         click.echo(f"  watch it again:  supergiant op watch {operation}", err=True)
         click.echo(f"  cancel it:       supergiant op cancel {operation}", err=True)
         return INTERRUPTED
-    return say_outcome(context, seen[0]) if seen else FAILED.exit_code
+    return say_outcome(context, seen[0]) if seen else UNKNOWN.exit_code
 
 
 def say_outcome(context: Context, snapshot: Snapshot) -> int:

@@ -15,7 +15,7 @@ from typing import NoReturn
 import click
 
 from starter.cli.context import Context
-from starter.failures import BAD_REQUEST, FAILED, OperationFailed
+from starter.failures import BAD_REQUEST, FAILED, UNKNOWN, OperationFailed
 
 #: Set in the environment, it makes an error that nobody foresaw show its traceback.
 DEBUG = "SUPERGIANT_DEBUG"
@@ -134,7 +134,7 @@ def run(args: Sequence[str] | None = None, context: Context | None = None) -> in
             traceback.print_exc()
         message = f"something went wrong that nobody foresaw: {type(error).__name__}: {error}"
         complain(message, f"with {DEBUG}=1 in the environment it shows where; please report that")
-        return FAILED.exit_code
+        return UNKNOWN.exit_code
 
 
 def complain(message: str, help: str = "", details: Sequence[str] = ()) -> None:

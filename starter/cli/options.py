@@ -32,6 +32,7 @@ def as_option(command: F) -> F:
         envvar="SUPERGIANT_AS",
         metavar="NAME",
         default=whoever_asks,
+        callback=_named,
         show_default="the user of this machine",
         help="Who asks for it; stands in the record.",
     )(command)
@@ -73,6 +74,12 @@ def _json(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
 def _cluster(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value:
         ctx.ensure_object(Context).cluster_name = value
+
+
+def _named(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("say a name; it stands in the record")
+    return value
 
 
 def _checked_id(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

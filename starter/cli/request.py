@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from activities.models.views import AppList, AskApps
 from starter.cli.context import Context
 from starter.cli.follow import follow, full_record, say_outcome
 from starter.cli.options import new_id
 from starter.cli.output import write_json
 from starter.cli.words import plan_lines
-from starter.failures import DECLINED
+from starter.failures import BAD_REQUEST, DECLINED, OperationFailed
 from starter.snapshots import Snapshot
 from workflows.models.operations import OperationRequest
 
@@ -37,6 +38,23 @@ def carry_out(context: Context, request: OperationRequest, ask: bool, watch: boo
             click.echo("Nothing was done.", err=True)
             return DECLINED.exit_code
     return _start(context, request, context.interactive if watch is None else watch)
+
+
+async def must_be_there(operations: "Operations", request: OperationRequest) -> None:
+    """Refuse to delete what nobody has heard of; a request that was made before is answered as it was then."""
+    if await operations.known(request) or not await operations.worker_there():
+        return
+    try:
+        question = AskApps(cluster=request.cluster, app=request.app)
+        apps = (await operations.ask("view-apps", question, AppList)).apps
+    except OperationFailed:
+        return  # The operation finds the same, and its record tells it.
+    if not apps:
+        raise OperationFailed(
+            BAD_REQUEST,
+            f"there is no app {request.app!r} on {request.cluster}, so there is nothing to delete",
+            "`supergiant app list` lists what there is",
+        )
 
 
 def _show_plan(context: Context, request: OperationRequest) -> Snapshot:

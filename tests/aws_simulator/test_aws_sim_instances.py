@@ -107,6 +107,12 @@ def test_instances_are_found_by_tag_state_and_type(cloud):
         ("instance-state-name", "running"),
         ("instance-type", "m7i.*"),
         ("instance-state-code", "16"),
+        ("availability-zone-id", "use1-az*"),
+        ("metadata-options.http-tokens", "optional"),
+        ("network-interface.addresses.primary", "true"),
+        ("network-interface.attachment.device-index", "0"),
+        ("network-interface.private-dns-name", "ip-*.ec2.internal"),
+        ("operator.managed", "false"),
     ):
         filters = [{"Name": "instance-id", "Values": [instance]}, {"Name": name, "Values": [value]}]
         assert cloud.ec2.describe_instances(Filters=filters)["Reservations"], name

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+
+from sandbox.aws.protocol import operation
 
 
 def tags(**pairs: str) -> list[dict[str, Any]]:
@@ -161,9 +164,11 @@ def test_one_unknown_id_fails_the_whole_describe(cloud, refused):
     ("name", "value"),
     [
         ("availability-zone", "us-east-1d"),
+        ("availability-zone-id", "use1-az*"),
         ("encrypted", "true"),
         ("iops", "4000"),
         ("multi-attach-enabled", "false"),
+        ("operator.managed", "false"),
         ("size", "77"),
         ("status", "available"),
         ("tag-key", "find-*"),
@@ -187,6 +192,23 @@ def test_a_volume_is_found_by_every_filter(cloud, name, value):
         Filters=[{"Name": name, "Values": ["no-such-value"]}, {"Name": "volume-id", "Values": [volume]}]
     )
     assert nothing["Volumes"] == []
+
+
+@pytest.mark.parametrize(
+    ("action", "call"),
+    [
+        ("DescribeInstances", "describe_instances"),
+        ("DescribeSnapshots", "describe_snapshots"),
+        ("DescribeVolumes", "describe_volumes"),
+    ],
+)
+def test_every_filter_of_the_reference_is_known(cloud, action, call):
+    shape = operation("ec2", action).input_shape
+    assert shape is not None
+    names = re.findall(r"<code>([a-z0-9.-]+)</code> -", shape.members["Filters"].documentation)
+    assert "owner-id" in names or "volume-id" in names
+    for name in names:
+        getattr(cloud.ec2, call)(Filters=[{"Name": name, "Values": ["nothing"]}])
 
 
 def test_an_unknown_filter_is_refused(cloud, refused):
@@ -257,3 +279,18 @@ def test_the_sdk_waiters_work(cloud):
 def test_a_region_that_does_not_exist_is_refused(cloud, refused):
     mars = cloud.simulator.client(region_name="mars-north-1")
     refused("UnsupportedOperation", mars.create_volume, AvailabilityZone="mars-north-1a", Size=1)
+
+
+@pytest.mark.parametrize("whose", [{"OwnerIds": ["self"]}, {"OwnerIds": ["amazon"]}, {}])
+def test_there_are_no_snapshots_as_none_can_be_made(cloud, refused, whose):
+    cloud.volume()
+    assert cloud.ec2.describe_snapshots(**whose)["Snapshots"] == []
+    assert cloud.ec2.describe_snapshots(**whose, MaxResults=5)["Snapshots"] == []
+    unknown = "snap-0123456789abcdef0"
+    error = refused("InvalidSnapshot.NotFound", cloud.ec2.describe_snapshots, SnapshotIds=[unknown], **whose)
+    assert f"The snapshot '{unknown}' does not exist." in str(error)
+    refused("InvalidSnapshotID.Malformed", cloud.ec2.describe_snapshots, SnapshotIds=["snap-x"], **whose)
+
+
+def test_what_encrypts_where_nobody_names_a_key_is_told(cloud):
+    assert cloud.ec2.get_ebs_default_kms_key_id()["KmsKeyId"] == "alias/aws/ebs"

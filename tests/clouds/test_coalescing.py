@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from activities.clouds.coalescing import Coalescing
+from activities.errors import CameToFail
 
 
 class Slow:
@@ -22,6 +23,8 @@ class Slow:
         assert self.go.acquire(timeout=10)
         if 13 in questions:
             raise LookupError("thirteen")
+        if 14 in questions:
+            raise CameToFail("fourteen", help="ask for less")
         return [question**2 for question in questions]
 
 
@@ -84,6 +87,15 @@ def test_a_failed_call_fails_for_those_who_shared_it_and_for_nobody_else(slow: S
         with pytest.raises(LookupError):
             future.result(10)
     assert asking.ask(2) == 4
+
+
+def test_what_one_writes_into_the_failure_is_not_read_by_those_who_shared_it(slow: Slow) -> None:
+    futures = ask_while_one_is_under_way(slow, Coalescing(slow, 10), 1, [14, 15])
+    slow.go.release(2)
+    errors = [future.exception(10) for future in futures[1:]]
+    first, second = (error for error in errors if isinstance(error, CameToFail))
+    first.untouched = True
+    assert (second.untouched, str(second), second.help) == (False, "fourteen", "ask for less")
 
 
 def test_an_answer_may_be_none() -> None:

@@ -73,14 +73,14 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def write_kubeconfig(path: Path, server: str, context: str = "here") -> Path:
+def write_kubeconfig(path: Path, server: str, context: str = "here", token: str = TOKEN) -> Path:
     document = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": context,
         "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
         "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "u", "user": {"token": TOKEN}}],
+        "users": [{"name": "u", "user": {"token": token}}],
     }
     path.write_text(yaml.safe_dump(document))
     return path
@@ -251,6 +251,41 @@ def test_missing_rights_are_told_with_the_way_out(client: KubeClient, server: Se
         client.apply(SERVICE)
     assert "your-own-kubernetes.md" in caught.value.help
     assert TOKEN not in f"{caught.value!r} {caught.value.help}"
+
+
+def test_renewed_credentials_are_read_after_the_old_ones_were_refused(server: Server, tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:{server.server_port}"
+    client = connect(write_kubeconfig(tmp_path / "k", address))
+    write_kubeconfig(tmp_path / "k", address, token="renewed")
+    server.refuse(401, "Unauthorized", "Unauthorized")
+    server.answer(200)
+    with pytest.raises(AccessDenied):
+        client.apply(SERVICE)
+    server.answer(200, SERVICE)
+    server.answer(200, SERVICE)
+    client.apply(SERVICE)
+    client.apply(SERVICE)
+    sent = [asked[3]["authorization"] for asked in server.asked if asked[0] == "PATCH"]
+    assert sent == [f"Bearer {TOKEN}", "Bearer renewed", "Bearer renewed"]
+    client.close()
+
+
+def test_a_kubeconfig_that_cannot_be_read_any_more_is_told_until_it_can(
+    server: Server, tmp_path: Path
+) -> None:
+    address = f"http://127.0.0.1:{server.server_port}"
+    client = connect(write_kubeconfig(tmp_path / "k", address))
+    (tmp_path / "k").write_text("half writ")
+    server.refuse(401, "Unauthorized", "Unauthorized")
+    server.answer(200)
+    with pytest.raises(AccessDenied):
+        client.server_version()
+    with pytest.raises(InvalidSpec, match="cannot be used"):
+        client.server_version()
+    write_kubeconfig(tmp_path / "k", address)
+    server.answer(200, {"gitVersion": "v1.37.2"})
+    assert client.server_version() == "v1.37.2"
+    client.close()
 
 
 def test_a_server_that_is_starting_is_not_taken_for_one_that_refuses(

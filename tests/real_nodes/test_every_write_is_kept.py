@@ -45,7 +45,9 @@ def writer(redis: str, nodes: Nodes) -> Iterator[Writer]:
     for replica in (1, 2):
         eventually(lambda replica=replica: writer.lost(replica) == [])
     for number in INSTANCES:
-        assert nodes.execute(APP, _pod(number), "cat", "/data/sentinel") == f"disk of {number}\n"
+        # A kubelet that has just started does not know its pods yet.
+        found = eventually(lambda number=number: nodes.execute(APP, _pod(number), "cat", "/data/sentinel"))
+        assert found == f"disk of {number}\n"
 
 
 async def test_each_instance_has_a_disk_of_its_own_in_a_zone_of_its_own(

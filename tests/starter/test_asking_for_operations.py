@@ -6,14 +6,16 @@ from collections.abc import Callable
 import pytest
 from fake_world import FakeWorld
 from operation_watch import followed, until
+from pydantic import ValidationError
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.models.policies import Policy, Rule
 from activities.models.views import AppList, AppView, AskApps
 from starter import answers
-from starter.failures import BAD_REQUEST, DECLINED, DONE, PARKED, REFUSED, OperationFailed
+from starter.failures import BAD_REQUEST, DECLINED, DONE, PARKED, REFUSED, UNKNOWN, OperationFailed
 from starter.operations import Operations
 from workflows.ids import operation_workflow_id
 from workflows.models.operations import Approve, Cancel, OperationRequest, OperationState, Reject
@@ -268,6 +270,54 @@ async def test_an_export_holds_the_record_and_both_histories(
     assert all(history for history in export["histories"].values())
 
 
+async def test_a_start_without_an_answer_may_take_effect_and_a_look_without_one_may_not(
+    operations: Operations, request_for: RequestFor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def silent(*args: object, **kwargs: object) -> None:
+        raise RPCError("connection lost", RPCStatusCode.UNAVAILABLE, b"")
+
+    request = request_for()
+    monkeypatch.setattr(operations._client, "start_workflow", silent)
+    with pytest.raises(OperationFailed, match="it may still take effect") as failure:
+        await operations.start(request)
+    assert failure.value.category is UNKNOWN
+    assert f"--id {request.id}" in failure.value.help
+    with pytest.raises(OperationFailed, match="did not answer: connection lost") as failure:
+        await operations.ask("view-apps", AskApps(cluster="east"), AppList)
+    assert failure.value.category is BAD_REQUEST
+
+
+async def test_who_says_something_must_have_a_name(
+    temporal: Client, operations: Operations, request_for: RequestFor, world: FakeWorld
+) -> None:
+    world.policy = Policy(rules=[Rule(name="all")])
+    request = request_for()
+    await operations.start(request)
+    waiting = await until(operations, request.id, OperationState.WAITING_FOR_APPROVAL)
+    assert waiting.record.plan is not None
+    told = {"by": " ", "reason": "fine", "plan_hash": waiting.record.plan.hash}
+    outer = temporal.get_workflow_handle(operation_workflow_id(request.id))
+    for update in ("approve", "reject", "cancel"):
+        with pytest.raises(WorkflowUpdateFailedError):
+            await outer.execute_update(update, told)
+    await operations.cancel(request.id, Cancel(by="ada"))
+    assert (await followed(operations, request.id)).category is DECLINED
+
+
+@pytest.mark.parametrize("nobody", ["", " "])
+def test_nobody_may_stay_unnamed(request_for: RequestFor, nobody: str) -> None:
+    for message, fields in (
+        (Approve, {"reason": "fine", "plan_hash": "0"}),
+        (Reject, {"reason": "no"}),
+        (Cancel, {}),
+        (Decide, {"decision": "retry"}),
+    ):
+        with pytest.raises(ValidationError, match="by"):
+            message.model_validate({"by": nobody, **fields})
+    with pytest.raises(ValidationError, match="requester"):
+        request_for(requester=nobody)
+
+
 async def test_a_question_is_answered_by_the_worker(unattended: Operations, worker: Callable) -> None:  # type: ignore[type-arg]
     @activity.defn(name="view-apps")
     async def view(ask: AskApps) -> AppList:
@@ -299,8 +349,9 @@ async def test_whoever_waits_without_a_worker_is_told_so(
 ) -> None:
     monkeypatch.setattr(answers, "SAY_AFTER", answers.SAY_AFTER / 30)
     monkeypatch.setattr(answers, "ANSWER_WITHIN", answers.ANSWER_WITHIN / 60)
-    with pytest.raises(OperationFailed, match="no worker answered"):
+    with pytest.raises(OperationFailed, match="no worker answered") as failure:
         await unattended.ask("view-apps", AskApps(cluster="east"), AppList)
+    assert failure.value.category is BAD_REQUEST  # it changes nothing, so nothing may have come of it
     assert any("no worker polls the task queue" in note for note in notes)
 
 

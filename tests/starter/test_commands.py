@@ -56,6 +56,10 @@ Call = Callable[..., int]
 Captured = pytest.CaptureFixture[str]
 
 
+def there(*apps: str) -> AppList:
+    return AppList(apps=[AppView(app=app, tenant="default", components=[], disks=[]) for app in apps])
+
+
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody sits there."""
@@ -197,12 +201,80 @@ def test_a_plan_that_is_refused_is_not_asked_about(supergiant: Call, fake: FakeO
 
 
 def test_a_delete_that_nobody_can_be_asked_about_needs_a_yes(supergiant: Call, fake: FakeOperations) -> None:
+    fake.answers["view-apps"] = there("shop")
     assert supergiant("app", "delete", "shop") == 2
     assert not fake.started
     assert supergiant("app", "delete", "shop", "--yes", "--component", "db", "--delete-disks") == 0
     (request,) = fake.started
     assert request.delete is not None
     assert (request.delete.components, request.delete.delete_disks) == (["db"], True)
+
+
+@pytest.mark.parametrize("how", ["--yes", "--plan"])
+def test_an_app_that_is_not_there_cannot_be_deleted(
+    supergiant: Call, fake: FakeOperations, capsys: Captured, how: str
+) -> None:
+    fake.answers["view-apps"] = there()
+    assert supergiant("app", "delete", "nosuch", how) == 2
+    assert "there is no app 'nosuch' on east, so there is nothing to delete" in capsys.readouterr().err
+    assert not fake.started
+
+
+def test_a_delete_said_again_gives_the_first_result_though_the_app_is_gone(
+    supergiant: Call, fake: FakeOperations
+) -> None:
+    fake.answers["view-apps"] = there()
+    fake.asked_before = True
+    assert supergiant("app", "delete", "shop", "--yes", "--id", "mine", "--watch") == 0
+    assert [request.id for request in fake.started] == ["mine"]
+
+
+def test_a_delete_waits_for_a_worker_where_none_can_say_what_is_there(
+    supergiant: Call, fake: FakeOperations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nobody() -> bool:
+        return False
+
+    monkeypatch.setattr(fake, "worker_there", nobody)
+    assert supergiant("app", "delete", "shop", "--yes") == 0
+    assert len(fake.started) == 1
+
+
+DOCUMENT = """\
+app: shop
+components:
+  - name: db
+    secrets:
+      - name: password
+    containers:
+      - name: main
+        image: redis:7
+        env:
+          MODE: cluster
+          MONKEY: "1"
+          DB_PASSWORD: hunter2
+          API_TOKENS: abc
+          EMPTY_SECRET: ""
+          TLS_KEY_FILE: /etc/tls.key
+          REDIS_PASSWORD:
+            secret: password
+"""
+
+
+def test_a_deploy_warns_of_what_looks_like_a_secret_and_says_the_way_out(
+    supergiant: Call, fake: FakeOperations, tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "shop.yaml").write_text(DOCUMENT)
+    assert supergiant("app", "deploy", "-f", "shop.yaml") == 0
+    assert len(fake.started) == 1
+    out, err = capsys.readouterr()
+    warnings = [line for line in err.splitlines() if line.startswith("warning: ")]
+    assert [line.split()[1:5] for line in warnings] == [
+        ["env", "DB_PASSWORD", "of", "db/main"],
+        ["env", "API_TOKENS", "of", "db/main"],
+    ]
+    assert all("{secret: NAME}" in line for line in warnings)
+    assert "hunter2" not in out + err
 
 
 def test_a_request_known_already_is_said_to_be(
@@ -226,6 +298,8 @@ def test_a_request_known_already_is_said_to_be(
         (["app", "show", "No_Good"], "name 'No_Good' is not valid"),
         (["op", "approve", "op-1"], "Missing option '--reason'"),
         (["op", "approve", "op-1", "--reason", " "], "an approval needs a reason"),
+        (["app", "deploy", "--recipe", "redis", "--as", ""], "say a name"),
+        (["op", "cancel", "op-1", "--as", " "], "say a name"),
         (["op", "list", "--limit", "0"], "0 is not in the range"),
         (["nope"], "No such command 'nope'"),
     ],
@@ -261,13 +335,13 @@ def test_an_error_that_nobody_foresaw_is_a_line_and_only_on_request_a_traceback(
     supergiant: Call, fake: FakeOperations, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     fake.fail = KeyError("cancelled")
-    assert supergiant("op", "list") == 1
+    assert supergiant("op", "list") == 3
     err = capsys.readouterr().err
     assert err.startswith("Error: something went wrong that nobody foresaw: KeyError: 'cancelled'\n")
     assert "SUPERGIANT_DEBUG=1" in err
     assert "Traceback" not in err
     monkeypatch.setenv("SUPERGIANT_DEBUG", "1")
-    assert supergiant("op", "list") == 1
+    assert supergiant("op", "list") == 3
     assert "Traceback" in capsys.readouterr().err
 
 

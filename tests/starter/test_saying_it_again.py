@@ -12,7 +12,7 @@ from temporalio.client import Client
 
 from activities.models.policies import Policy, Rule
 from starter import answers, watching
-from starter.failures import DECLINED, DONE, FAILED, PARKED, OperationFailed
+from starter.failures import BAD_REQUEST, DECLINED, DONE, PARKED, UNKNOWN, OperationFailed
 from starter.operations import Operations
 from workflows.ids import operation_workflow_id
 from workflows.models.operations import Approve, Cancel, OperationRequest, OperationState
@@ -42,7 +42,7 @@ async def test_a_cancel_without_an_answer_may_take_effect_and_is_the_same_when_r
     for _ in range(2):
         with pytest.raises(OperationFailed, match="it may still take effect") as failure:
             await unattended.cancel(request.id, Cancel(by="ada", reason="changed my mind"))
-        assert failure.value.category is FAILED
+        assert failure.value.category is UNKNOWN
         assert f"supergiant op show {request.id}" in failure.value.help
     gc.collect()
     assert "never retrieved" not in caplog.text  # it would stand on the terminal as a traceback
@@ -65,7 +65,7 @@ async def test_a_decision_that_no_worker_can_hear_is_not_called_refused(
     await unattended.start(request)
     with pytest.raises(OperationFailed, match="no worker polls") as failure:
         await unattended.decide(request.id, Decide(decision=Decision.RETRY, by="ada"))
-    assert failure.value.category is FAILED
+    assert failure.value.category is BAD_REQUEST
 
 
 async def test_a_second_retry_on_purpose_is_a_second_retry(

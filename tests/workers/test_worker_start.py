@@ -10,10 +10,12 @@ import pytest
 from temporalio.client import Client
 
 
-def start(folder: Path, temporal: str, metrics: str, health: str) -> "subprocess.CompletedProcess[str]":
+def start(
+    folder: Path, temporal: str, metrics: str, health: str, namespace: str = "default"
+) -> "subprocess.CompletedProcess[str]":
     settings = folder / "settings.toml"
     settings.write_text(
-        f'[temporal]\naddress = "{temporal}"\n'
+        f'[temporal]\naddress = "{temporal}"\nnamespace = "{namespace}"\n'
         f'[worker]\nmetrics_address = "{metrics}"\nhealth_address = "{health}"\n'
     )
     return subprocess.run(
@@ -51,6 +53,22 @@ def test_a_taken_address_is_named(temporal: Client, tmp_path: Path, taken: str) 
     assert ended.returncode == 2
     assert "Error: cannot listen" in ended.stderr
     assert address.rpartition(":")[2] in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_unknown_namespace_is_named(temporal: Client, tmp_path: Path) -> None:
+    address = temporal.service_client.config.target_host
+    ended = start(tmp_path, address, free(), free(), namespace="nowhere")
+    assert ended.returncode == 2
+    assert f"Error: Temporal at {address} has no namespace 'nowhere'\n  → create it" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("key", ["metrics", "health"])
+def test_an_address_that_is_none_is_named(tmp_path: Path, key: str) -> None:
+    ended = start(tmp_path, free(), **{"metrics": free(), "health": free(), key: "foo"})
+    assert ended.returncode == 2
+    assert f"worker.{key}_address: 'foo' must be HOST:PORT" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sandbox.aws import instance_types
 from sandbox.aws.errors import AwsError
-from sandbox.aws.listing import Texts, chosen, flag, page
+from sandbox.aws.listing import Texts, at, chosen, page
 from sandbox.aws.registry import Call, Result, action
 
 Type = dict[str, Any]
@@ -51,45 +50,28 @@ def _offered(call: Call) -> list[Type]:
     return [item for name, item in instance_types.all_types().items() if not here or name in here]
 
 
-def _at(path: str) -> Texts[Type]:
-    """Looks a value up in a machine type by the names on the way, as texts."""
-    names: Sequence[str] = path.split(".")
-
-    def texts(item: Type) -> Iterable[str | None]:
-        found: Any = item
-        for name in names:
-            found = found.get(name) if isinstance(found, dict) else None
-        values = found if isinstance(found, list) else [found]
-        return [
-            flag(value) if isinstance(value, bool) else None if value is None else str(value)
-            for value in values
-        ]
-
-    return texts
-
-
 _FILTERS: dict[str, Texts[Type]] = {
-    "auto-recovery-supported": _at("AutoRecoverySupported"),
-    "bare-metal": _at("BareMetal"),
-    "burstable-performance-supported": _at("BurstablePerformanceSupported"),
-    "current-generation": _at("CurrentGeneration"),
-    "dedicated-hosts-supported": _at("DedicatedHostsSupported"),
-    "ebs-info.ebs-optimized-support": _at("EbsInfo.EbsOptimizedSupport"),
-    "ebs-info.encryption-support": _at("EbsInfo.EncryptionSupport"),
-    "ebs-info.nvme-support": _at("EbsInfo.NvmeSupport"),
-    "free-tier-eligible": _at("FreeTierEligible"),
-    "hibernation-supported": _at("HibernationSupported"),
-    "hypervisor": _at("Hypervisor"),
-    "instance-storage-supported": _at("InstanceStorageSupported"),
-    "instance-type": _at("InstanceType"),
-    "memory-info.size-in-mib": _at("MemoryInfo.SizeInMiB"),
-    "network-info.ena-support": _at("NetworkInfo.EnaSupport"),
-    "network-info.maximum-network-interfaces": _at("NetworkInfo.MaximumNetworkInterfaces"),
-    "processor-info.supported-architecture": _at("ProcessorInfo.SupportedArchitectures"),
-    "supported-boot-mode": _at("SupportedBootModes"),
-    "supported-root-device-type": _at("SupportedRootDeviceTypes"),
-    "supported-usage-class": _at("SupportedUsageClasses"),
-    "supported-virtualization-type": _at("SupportedVirtualizationTypes"),
-    "vcpu-info.default-cores": _at("VCpuInfo.DefaultCores"),
-    "vcpu-info.default-vcpus": _at("VCpuInfo.DefaultVCpus"),
+    "auto-recovery-supported": at("AutoRecoverySupported"),
+    "bare-metal": at("BareMetal"),
+    "burstable-performance-supported": at("BurstablePerformanceSupported"),
+    "current-generation": at("CurrentGeneration"),
+    "dedicated-hosts-supported": at("DedicatedHostsSupported"),
+    "ebs-info.ebs-optimized-support": at("EbsInfo.EbsOptimizedSupport"),
+    "ebs-info.encryption-support": at("EbsInfo.EncryptionSupport"),
+    "ebs-info.nvme-support": at("EbsInfo.NvmeSupport"),
+    "free-tier-eligible": at("FreeTierEligible"),
+    "hibernation-supported": at("HibernationSupported"),
+    "hypervisor": at("Hypervisor"),
+    "instance-storage-supported": at("InstanceStorageSupported"),
+    "instance-type": at("InstanceType"),
+    "memory-info.size-in-mib": at("MemoryInfo.SizeInMiB"),
+    "network-info.ena-support": at("NetworkInfo.EnaSupport"),
+    "network-info.maximum-network-interfaces": at("NetworkInfo.MaximumNetworkInterfaces"),
+    "processor-info.supported-architecture": at("ProcessorInfo.SupportedArchitectures"),
+    "supported-boot-mode": at("SupportedBootModes"),
+    "supported-root-device-type": at("SupportedRootDeviceTypes"),
+    "supported-usage-class": at("SupportedUsageClasses"),
+    "supported-virtualization-type": at("SupportedVirtualizationTypes"),
+    "vcpu-info.default-cores": at("VCpuInfo.DefaultCores"),
+    "vcpu-info.default-vcpus": at("VCpuInfo.DefaultVCpus"),
 }

@@ -255,7 +255,7 @@ def _chosen(call: Call) -> list[Instance]:
     return chosen(
         found,
         call.params.get("Filters", []),
-        instance_filters(held, call.account, call.now),
+        instance_filters(held, call.account, call.now, call.zone_id),
         lambda item: item.tags,
     )
 

@@ -30,6 +30,9 @@ from sandbox.aws.settings import Limits
 from sandbox.aws.store import Transaction
 from sandbox.aws.volume_rules import VolumeSpec, complete
 
+# The vendor's own key, which encrypts where nobody names another.
+_DEFAULT_KEY = "alias/aws/ebs"
+
 taggable(Taggable("vol", "volume", VOLUMES, get_volume, volumes))
 
 
@@ -72,9 +75,7 @@ def delete_volume(call: Call) -> Result:
 def describe_volumes(call: Call) -> Result:
     held = _by_volume(attachments(call.tx, call.now))
     found = _named(call)
-    found = chosen(
-        found, call.params.get("Filters", []), _filters(call.now, held), lambda volume: volume.tags
-    )
+    found = chosen(found, call.params.get("Filters", []), _filters(call, held), lambda volume: volume.tags)
     ids_given = "volumeSet" if call.params.get("VolumeIds") else None
     shown, token = page(found, call.params, lambda volume: (volume.created_at, volume.id), ids_given)
     return {
@@ -96,6 +97,11 @@ def describe_volume_status(call: Call) -> Result:
     ids_given = "volumeSet" if call.params.get("VolumeIds") else None
     shown, token = page(found, call.params, lambda volume: (volume.created_at, volume.id), ids_given)
     return {"VolumeStatuses": [_status_shown(volume, call.now) for volume in shown], "NextToken": token}
+
+
+@action("GetEbsDefaultKmsKeyId")
+def get_ebs_default_kms_key_id(call: Call) -> Result:
+    return {"KmsKeyId": _DEFAULT_KEY}
 
 
 @action("DescribeVolumeAttribute")
@@ -130,7 +136,7 @@ def make_volume(
 ) -> Volume:
     """A new volume of a checked specification; instances make theirs with it too."""
     if encrypted and kms is None:
-        kms = "alias/aws/ebs"
+        kms = _DEFAULT_KEY
     volume = Volume(
         id=call.new_id("vol"),
         region=call.region,
@@ -231,9 +237,11 @@ def _by_volume(items: Iterable[Attachment]) -> dict[str, list[Attachment]]:
     return grouped
 
 
-def _filters(now: float, held: dict[str, list[Attachment]]) -> dict[str, Texts[Volume]]:
+def _filters(call: Call, held: dict[str, list[Attachment]]) -> dict[str, Texts[Volume]]:
     def each(of: Callable[[Attachment], str]) -> Texts[Volume]:
         return lambda volume: [of(item) for item in held.get(volume.id, [])]
+
+    now = call.now
 
     def number(value: int | None) -> str | None:
         return None if value is None else str(value)
@@ -245,12 +253,15 @@ def _filters(now: float, held: dict[str, list[Attachment]]) -> dict[str, Texts[V
         "attachment.instance-id": each(lambda item: item.instance_id),
         "attachment.status": each(lambda item: item.state(now)),
         "availability-zone": lambda volume: (volume.zone,),
+        "availability-zone-id": lambda volume: (call.zone_id(volume.zone),),
         "create-time": lambda volume: (timestamp(volume.created_at),),
         "encrypted": lambda volume: (flag(volume.encrypted),),
         "fast-restored": lambda volume: ("false",),
         "iops": lambda volume: (number(volume.iops),),
         "kms-key-id": lambda volume: (volume.kms_key_id,),
         "multi-attach-enabled": lambda volume: (flag(volume.multi_attach),),
+        "operator.managed": lambda volume: ("false",),
+        "operator.principal": lambda volume: (),
         "size": lambda volume: (str(volume.size_gib),),
         "snapshot-id": lambda volume: (volume.snapshot_id,),
         "status": lambda volume: (volume_state(volume, volume.id in held, now),),
