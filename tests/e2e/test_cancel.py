@@ -60,9 +60,8 @@ async def test_a_disk_that_the_cloud_is_slow_to_show_is_not_left_behind(stage: S
                 await asyncio.sleep(0.05)
         if killed:
             stage.worker.kill()
-        await stage.bench.operations.cancel(operation, Cancel(by="tester"))
-        if killed:
             await stage.worker.start()
+        await stage.bench.operations.cancel(operation, Cancel(by="tester"))
         record = await stage.bench.ended(operation)
     finally:
         admin.set_limits(not_found_seconds=0.0)

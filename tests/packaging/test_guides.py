@@ -51,6 +51,11 @@ def test_every_command_and_option_exists(page: Path) -> None:
 
 
 @each_page
+def test_every_figure_has_been_measured(page: Path) -> None:
+    assert "FIGURE" not in page.read_text()
+
+
+@each_page
 def test_every_make_target_exists(page: Path) -> None:
     targets = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
     for line in code_lines(page.read_text()):
