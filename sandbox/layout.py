@@ -168,7 +168,7 @@ def read_memory(layout: Layout) -> Memory | None:
     """What the sandbox remembers; None if there is no such sandbox."""
     try:
         memory = Memory(**json.loads(layout.memory.read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError) as error:
         raise SandboxError(

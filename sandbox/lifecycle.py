@@ -74,7 +74,7 @@ def up(
 ) -> Status:
     """Bring a sandbox up, or repair it; returns when its nodes are Ready. What is None stays as it was.
 
-    A new sandbox has Prometheus if it has real nodes, unless `prometheus` says otherwise.
+    Prometheus comes with the first real nodes, unless `prometheus` says otherwise.
     """
     progress = progress or Silence()
     layout = layout_of(name)
@@ -83,9 +83,10 @@ def up(
         if before:
             # A sandbox of another version is refused before anything of it changes.
             services.services(layout, before)
-        real_nodes = max(real_nodes or 0, before.real_nodes if before else 0)
+        had = before.real_nodes if before else 0
+        real_nodes = max(real_nodes or 0, had)
         if prometheus is None:
-            prometheus = before.prometheus if before else bool(real_nodes)
+            prometheus = bool(before and before.prometheus) or real_nodes > had == 0
         if real_nodes:
             requirements.ensure(layout.folder, progress)
         more = (*REAL_NODES, *NAME_SERVER) if real_nodes else ()
@@ -95,6 +96,11 @@ def up(
         for folder in (layout.folder, layout.logs, layout.processes):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         memory = _remember(layout, before, binaries, nodes_per_zone, real_nodes, ui, prometheus)
+        if real_nodes and memory.nodes_per_zone:
+            progress.say(
+                "Simulated nodes stay beside the real ones: a pod may land on one, where no container runs. For real "
+                f"nodes only: `supergiant sandbox down --name {name}`, then up again."
+            )
         write_credentials(layout)
         write_settings(layout, memory)
         if real_nodes:

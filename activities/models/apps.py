@@ -19,6 +19,8 @@ from activities.models.quantities import cpu_millicores, memory_bytes, seconds, 
 NAME_LIMIT = 30
 _NAME = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SYSTEM_FOLDERS = ("/", "/bin", "/etc", "/lib", "/lib64", "/sbin", "/usr")
+_KERNELS_FOLDERS = ("dev", "proc", "sys")
 _TAG_RESERVED = ("aws:", "supergiant.io/", "kubernetes.io/")
 
 
@@ -38,12 +40,21 @@ def _checked_path(value: str) -> str:
     return value
 
 
+def _checked_mount_path(value: str) -> str:
+    path = _checked_path(value).rstrip("/") or "/"
+    if path in _SYSTEM_FOLDERS or path.split("/")[1] in _KERNELS_FOLDERS:
+        raise ValueError(
+            f"nothing can be mounted at {value!r}: the container needs what is there; use /data or the like"
+        )
+    return value
+
+
 Name = Annotated[
     str,
     AfterValidator(checked_name),
     WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$", "maxLength": NAME_LIMIT}),
 ]
-Path = Annotated[str, AfterValidator(_checked_path)]
+MountPath = Annotated[str, AfterValidator(_checked_mount_path)]
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -104,7 +115,7 @@ class Port(Document):
 
 class Mount(Document):
     volume: Name
-    path: Path
+    path: MountPath
     read_only: bool = False
 
 

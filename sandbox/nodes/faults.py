@@ -87,9 +87,18 @@ def kill_kubelet(layout: Layout, node: str) -> NodeState:
 
 def start_kubelet(layout: Layout, node: str) -> NodeState:
     """Let the kubelet of a node run again; returns when it answers."""
-    _on(layout, node, lambda machine: machine.plan.kubelet_held.unlink(missing_ok=True))
+
+    def act(machine: Machine) -> None:
+        machine.plan.kubelet_held.unlink(missing_ok=True)
+        if not machine.is_on():
+            raise SandboxError(
+                f"Node {machine.plan.name} has no power.",
+                f"`supergiant sandbox fault node reboot {machine.plan.number}` starts it, its kubelet included.",
+            )
+
+    _on(layout, node, act)
     machine = _find(layout, node)
-    if machine.is_on() and not machine.cut_off.exists():
+    if not machine.cut_off.exists():
         _until_kubelet_answers(machine)
     return _state(machine)
 

@@ -32,7 +32,7 @@ def prepare(layout: Layout, progress: Progress) -> None:
 def not_serving(layout: Layout, api: Api) -> dict[str, str]:
     """The nodes that do not do their work (yet), by name, with the reason. Kubernetes alone cannot tell: it believes
     for 40 seconds that a dead node is Ready."""
-    leases = {it["metadata"]["name"]: it["spec"].get("renewTime", "") for it in api.items(_LEASES)}
+    reports = _last_reports(api)
     having_driver = {it["metadata"]["name"] for it in api.items(_CSI_NODES) if it["spec"]["drivers"]}
     found = dict[str, str]()
     for machine in machines(layout):
@@ -41,12 +41,26 @@ def not_serving(layout: Layout, api: Api) -> dict[str, str]:
             found[name] = f"it has no power; see {machine.log}"
         elif not machine.kubelet_answers():
             found[name] = f"its kubelet does not answer; see {machine.plan.log('kubelet')}"
-        elif not leases.get(name) or datetime.fromisoformat(leases[name]).timestamp() < since:
+        elif reports.get(name, 0.0) < int(since):
             found[name] = (
                 machine.why_silent() or f"its kubelet does not report; see {machine.plan.log('kubelet')}"
             )
         elif name not in having_driver:
             found[name] = f"its CSI driver is not known yet; see {machine.plan.log('csi')}"
+    return found
+
+
+def _last_reports(api: Api) -> dict[str, float]:
+    """When each node's kubelet was last heard of, in seconds since the epoch: by its lease, which is first made some
+    seconds after its start, or by what it says of its node, which is told in whole seconds."""
+    told = [(it["metadata"]["name"], it["spec"].get("renewTime")) for it in api.items(_LEASES)]
+    for node in api.items("/api/v1/nodes"):
+        ready = [it for it in node["status"].get("conditions", []) if it["type"] == "Ready"]
+        told += [(node["metadata"]["name"], it.get("lastHeartbeatTime")) for it in ready]
+    found = dict[str, float]()
+    for name, moment in told:
+        if moment:
+            found[name] = max(found.get(name, 0.0), datetime.fromisoformat(moment).timestamp())
     return found
 
 

@@ -30,4 +30,5 @@ def list_(context: Context, app: str | None) -> None:
     elif disks:
         write_disks(disks)
     else:
-        context.say(f"no disks on {context.cluster.name}")
+        of_app = f" of app {app}" if app else ""
+        context.say(f"no disks{of_app} on {context.cluster.name}")

@@ -1,6 +1,7 @@
 """Carries a request of the CLI out: shows the plan and asks, starts the operation, follows it. Used by
 `app`."""
 
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -58,13 +59,21 @@ async def must_be_there(operations: "Operations", request: OperationRequest) -> 
 
 
 def _show_plan(context: Context, request: OperationRequest) -> Snapshot:
+    from starter.answers import ANSWER_WITHIN
+
     async def plan(operations: "Operations") -> Snapshot:
         await operations.start(request)
-        note = ""
+        note, heard_at = "", time.monotonic()
         async for snapshot in operations.watch(request.id):
             if snapshot.note and snapshot.note != note:
                 note = snapshot.note
                 context.say(note)
+            if not snapshot.note:
+                heard_at = time.monotonic()
+            elif time.monotonic() - heard_at > ANSWER_WITHIN.total_seconds():
+                # Whoever asks what would be done waits for an answer, not for a worker.
+                waited = f"no worker answered within {ANSWER_WITHIN.total_seconds():.0f} s"
+                raise OperationFailed(BAD_REQUEST, waited, "is one running? `supergiant doctor` tells")
         return snapshot
 
     snapshot = context.ask(plan)

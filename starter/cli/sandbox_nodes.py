@@ -131,9 +131,9 @@ def _document(state: "NodeState") -> dict[str, Any]:
 
 
 def _spoken(state: "NodeState") -> str:
-    if not state.has_power:
-        return "crashed, without power" if "crashed" in state.faults else "off"
     words = [] if state.is_connected else ["cut off"]
+    if not state.has_power:
+        return ", ".join(["crashed, without power" if "crashed" in state.faults else "off", *words])
     if "kubelet held" in state.faults:
         words.append("kubelet killed")
     elif state.is_connected and not state.kubelet_answers:

@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +19,7 @@ from starter.cli.main import COMMANDS, cli, run
 from starter.failures import BAD_REQUEST, REFUSED, OperationFailed
 from starter.listing import OperationRow
 from starter.operations import Operations
+from starter.snapshots import Snapshot
 from workflows.models.operations import Approve, OnFailure, OperationState
 from workflows.models.steps import Decide, Decision
 
@@ -147,6 +149,21 @@ def test_a_plan_is_printed_and_nothing_is_started_but_the_plan(
     out = capsys.readouterr().out
     assert "1. make namespace shop" in out
     assert "USD 0.00 → 2.40 a month" in out
+
+
+def test_a_plan_that_no_worker_makes_is_not_waited_for_for_ever(
+    supergiant: Call, fake: FakeOperations, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def watch(operation: str) -> AsyncIterator[Snapshot]:
+        for _ in range(100):
+            yield Snapshot(a_record(OperationState.PLANNING), note="no worker polls")
+
+    monkeypatch.setattr(fake, "watch", watch)
+    monkeypatch.setattr("starter.answers.ANSWER_WITHIN", timedelta(0))
+    assert supergiant("app", "deploy", "--recipe", "redis", "--plan") == 2
+    said = capsys.readouterr().err
+    assert "no worker polls" in said
+    assert "no worker answered" in said
 
 
 @pytest.mark.usefixtures("terminal")
