@@ -15,7 +15,7 @@ demo: $(READY) ## sandbox up, deploy Redis, kill the worker in the middle, show 
 demo-down: $(READY) ## take the demo's sandbox and worker down and remove what they left
 	@$(BIN)/python -m sandbox.demo down
 
-check: $(READY) lint types unit ## format, lint, types, import rules, unit and workflow tests (under 2 minutes warm)
+check: $(READY) lint types unit ## format, lint, types, import rules, unit and workflow tests (about 2 minutes warm)
 
 format: $(READY) ## write the code in the agreed form
 	$(BIN)/ruff format -q .
