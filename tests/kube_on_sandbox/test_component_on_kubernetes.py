@@ -20,7 +20,7 @@ from activities.models.instances import ComponentRequest, InstanceRequest
 from activities.models.views import AskApps, AskCluster
 from activities.models.volumes import CreateVolume, DeleteVolume, Volume, VolumeSpec
 from activities.views import ViewActivities
-from activities.volumes import VolumeActivities
+from activities.volumes import LATE_ARRIVAL, VolumeActivities
 from tests import kube_requests as ask
 from tests.fakes_kube import ZONES
 from tests.kube_on_sandbox.conftest import Admin, Until
@@ -110,8 +110,8 @@ class Deploy:
 
     @staticmethod
     def _once(activity: Any) -> Any:
-        """Activities of disks ask Temporal since when they have been at it."""
-        began = datetime.now(UTC)
+        """Activities of disks ask Temporal since when they have been at it: long enough to believe what they see."""
+        began = datetime.now(UTC) - LATE_ARRIVAL
 
         def run(request: Any) -> Any:
             environment = ActivityEnvironment()
