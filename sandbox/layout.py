@@ -164,6 +164,12 @@ def sandboxes_folder(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(state).resolve() / "supergiant" / "sandboxes"
 
 
+def caches_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder for what every sandbox of a user shares, and what can be made again."""
+    base = environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".cache"
+    return Path(base) / "supergiant"
+
+
 def read_memory(layout: Layout) -> Memory | None:
     """What the sandbox remembers; None if there is no such sandbox."""
     try:

@@ -20,7 +20,7 @@ from sandbox.binaries.locate import verify
 from sandbox.binaries.programs import machine
 from sandbox.errors import SandboxError
 from sandbox.kubernetes import control_plane
-from sandbox.layout import Layout, Memory, write_private
+from sandbox.layout import Layout, Memory, caches_folder, write_private
 from sandbox.nodes import packages
 from sandbox.processes import Command, Processes
 from sandbox.progress import Progress
@@ -68,9 +68,8 @@ def program(progress: Progress, environ: Mapping[str, str] = os.environ, bin_dir
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where the fetched program is kept, one folder per kind of machine and way of fetching."""
-    base = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".cache")
     digest = hashlib.sha256(Path(packages.__file__).read_bytes() + machine().encode())
-    return base / "supergiant" / NAME / digest.hexdigest()[:16]
+    return caches_folder(environ) / NAME / digest.hexdigest()[:16]
 
 
 def prepare(layout: Layout, memory: Memory) -> None:

@@ -205,6 +205,7 @@ class Startup:
             if not idle:
                 raise
             name, reason = next(iter(idle.items()))
+            reason = fleet.why_silent(self._layout, name) or reason
             raise SandboxError(error.problem, f"Node {name}: {reason}") from error
 
     def _definitions_applied(self) -> bool:

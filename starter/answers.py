@@ -86,7 +86,12 @@ class Answers:
             task.cancel()
             # A task whose error nobody takes would print it as a traceback when it is forgotten.
             await asyncio.gather(task, return_exceptions=True)
-        waited = f"no worker answered within {ANSWER_WITHIN.total_seconds():.0f} s"
-        if again:
-            raise OperationFailed(UNKNOWN, f"{waited}; it may still take effect", again)
-        raise OperationFailed(BAD_REQUEST, waited, "is one running? `supergiant doctor` tells")
+        raise nobody_answered(again)
+
+
+def nobody_answered(again: str = "") -> OperationFailed:
+    """The end of the patience with workers; `again` is as in `explained`."""
+    waited = f"no worker answered within {ANSWER_WITHIN.total_seconds():.0f} s"
+    if again:
+        return OperationFailed(UNKNOWN, f"{waited}; it may still take effect", again)
+    return OperationFailed(BAD_REQUEST, waited, "is one running? `supergiant doctor` tells")

@@ -15,6 +15,7 @@ from pathlib import Path
 from sandbox.binaries import build, download
 from sandbox.binaries.programs import CONTROL_PLANE, cache_key, version_arguments
 from sandbox.errors import SandboxError
+from sandbox.layout import caches_folder
 from sandbox.progress import Progress
 
 
@@ -42,8 +43,7 @@ def find_binaries(
 
 def cache_folder(environ: Mapping[str, str] = os.environ, program: str = "etcd") -> Path:
     """Where built programs are kept, one folder per version of the pinned module of a program."""
-    base = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".cache")
-    return base / "supergiant" / "bin" / cache_key(program)
+    return caches_folder(environ) / "bin" / cache_key(program)
 
 
 def verify(program: str, path: Path) -> None:

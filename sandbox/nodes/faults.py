@@ -12,7 +12,7 @@ from pathlib import Path
 from sandbox import guard
 from sandbox.errors import NotThere, SandboxError
 from sandbox.layout import Layout, read_memory
-from sandbox.nodes.machine import Machine, machines
+from sandbox.nodes.machine import Machine, machines, some_machines
 from sandbox.nodes.setting import setting_of
 from sandbox.processes import Processes
 from sandbox.progress import Silence
@@ -142,15 +142,10 @@ def _refuse_unless_it_runs(layout: Layout, machine: Machine) -> None:
 
 def _find(layout: Layout, node: str) -> Machine:
     """A node by its number, its name or its instance's id."""
-    known = machines(layout)
+    known = some_machines(layout)
     for machine in known:
         if node in (str(machine.plan.number), machine.plan.name, machine.plan.instance_id):
             return machine
-    if not known:
-        raise NotThere(
-            f"Sandbox {layout.name} has no real nodes.",
-            f"Bring it up with some: `supergiant sandbox up --name {layout.name} --real-nodes 3`.",
-        )
     names = ", ".join(f"{machine.plan.number} ({machine.plan.name})" for machine in known)
     raise NotThere(f"There is no real node {node!r}.", f"There are: {names}.")
 

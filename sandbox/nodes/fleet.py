@@ -42,12 +42,15 @@ def not_serving(layout: Layout, api: Api) -> dict[str, str]:
         elif not machine.kubelet_answers():
             found[name] = f"its kubelet does not answer; see {machine.plan.log('kubelet')}"
         elif reports.get(name, 0.0) < int(since):
-            found[name] = (
-                machine.why_silent() or f"its kubelet does not report; see {machine.plan.log('kubelet')}"
-            )
+            found[name] = f"its kubelet does not report; see {machine.plan.log('kubelet')}"
         elif name not in having_driver:
             found[name] = f"its CSI driver is not known yet; see {machine.plan.log('csi')}"
     return found
+
+
+def why_silent(layout: Layout, name: str) -> str:
+    """What keeps a node from reaching the API server; empty if nothing does. Too slow to ask again and again."""
+    return next((one.why_silent() for one in machines(layout) if one.plan.name == name), "")
 
 
 def _last_reports(api: Api) -> dict[str, float]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.errors import SandboxError
+from sandbox.layout import caches_folder
 from sandbox.nodes import packages
 from sandbox.nodes.archive import Content, write_archive
 from sandbox.nodes.configuration import PAUSE_IMAGE
@@ -131,10 +132,9 @@ def keep(archive: Path, images: Path, name: str | None = None) -> Path:
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Where made images are kept, one folder per version of the recipes."""
-    base = Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".cache")
     sources = [Path(__file__).with_name(name) for name in ("images.py", "archive.py", "packages.py")]
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources) + PAUSE_IMAGE.encode())
-    return base / "supergiant" / "images" / digest.hexdigest()[:16]
+    return caches_folder(environ) / "images" / digest.hexdigest()[:16]
 
 
 def _remove_unused(caches: Path) -> None:

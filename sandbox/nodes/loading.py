@@ -17,7 +17,7 @@ from typing import Any
 from sandbox.errors import NotThere, SandboxError
 from sandbox.layout import Layout
 from sandbox.nodes import images
-from sandbox.nodes.machine import Machine, machines
+from sandbox.nodes.machine import Machine, some_machines
 from sandbox.progress import Progress
 
 _WAY_OUT = (
@@ -29,12 +29,7 @@ def load(
     layout: Layout, wanted: str, progress: Progress, environ: Mapping[str, str] = os.environ
 ) -> list[str]:
     """Load an image on every node; the references by which pods can name it."""
-    known = machines(layout)
-    if not known:
-        raise NotThere(
-            f"Sandbox {layout.name} has no real nodes.",
-            f"Bring it up with some: `supergiant sandbox up --name {layout.name} --real-nodes 3`.",
-        )
+    known = some_machines(layout)
     by_name = wanted in images.RECIPES
     archive = images.image(wanted, progress, environ) if by_name else Path(wanted).expanduser().absolute()
     references = references_of(archive)

@@ -226,6 +226,16 @@ def machines(layout: Layout) -> list[Machine]:
     return sorted(found, key=lambda machine: machine.plan.number)
 
 
+def some_machines(layout: Layout) -> list[Machine]:
+    """The same, for whoever needs one; NotThere if there is none."""
+    if found := machines(layout):
+        return found
+    raise NotThere(
+        f"Sandbox {layout.name} has no real nodes.",
+        f"Bring it up with some: `supergiant sandbox up --name {layout.name} --real-nodes 3`.",
+    )
+
+
 def make_room(layout: Layout, network: Network, number: int) -> Path:
     """An empty folder for a new node of this number. What another one left there, perhaps running and with a file
     that this version cannot read, is ended first."""

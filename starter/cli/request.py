@@ -59,7 +59,7 @@ async def must_be_there(operations: "Operations", request: OperationRequest) -> 
 
 
 def _show_plan(context: Context, request: OperationRequest) -> Snapshot:
-    from starter.answers import ANSWER_WITHIN
+    from starter import answers
 
     async def plan(operations: "Operations") -> Snapshot:
         await operations.start(request)
@@ -70,10 +70,9 @@ def _show_plan(context: Context, request: OperationRequest) -> Snapshot:
                 context.say(note)
             if not snapshot.note:
                 heard_at = time.monotonic()
-            elif time.monotonic() - heard_at > ANSWER_WITHIN.total_seconds():
+            elif time.monotonic() - heard_at > answers.ANSWER_WITHIN.total_seconds():
                 # Whoever asks what would be done waits for an answer, not for a worker.
-                waited = f"no worker answered within {ANSWER_WITHIN.total_seconds():.0f} s"
-                raise OperationFailed(BAD_REQUEST, waited, "is one running? `supergiant doctor` tells")
+                raise answers.nobody_answered()
         return snapshot
 
     snapshot = context.ask(plan)

@@ -79,7 +79,7 @@ def test_images_in_files_of_the_same_name_are_all_kept_and_a_newer_one_replaces_
     tmp_path: Path, plan: NodePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = SimpleNamespace(plan=plan, first_pid=lambda: None)
-    monkeypatch.setattr(loading, "machines", lambda _: [machine])
+    monkeypatch.setattr(loading, "some_machines", lambda _: [machine])
     layout = Layout("plain", tmp_path)
 
     def kept(reference: str, folder: str) -> set[str]:
